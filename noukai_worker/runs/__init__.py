@@ -1,0 +1,28 @@
+"""The run store: what runs are, where they live in Redis, and everything that may be done to them (DESIGN 2).
+
+`operations` says what can be done, as data; a `RunStore` or `AsyncRunStore` does it. The Lua scripts are the only writers.
+"""
+
+from . import keys, operations
+from .model import TERMINAL_TYPES, TRANSITIONS, Checkpoint, Entry, EntryType, Failure, Lease, RunView, State
+from .request import Mode, RunRequest
+from .store import AsyncRunStore, RunStore, shared
+
+__all__ = [
+    "TERMINAL_TYPES",
+    "TRANSITIONS",
+    "AsyncRunStore",
+    "Checkpoint",
+    "Entry",
+    "EntryType",
+    "Failure",
+    "Lease",
+    "Mode",
+    "RunRequest",
+    "RunStore",
+    "RunView",
+    "State",
+    "keys",
+    "operations",
+    "shared",
+]

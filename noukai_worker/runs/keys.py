@@ -1,0 +1,38 @@
+"""Names of everything that this project keeps in Redis.
+
+All keys of one run share a hash tag, `noukai:{<run id>}:…`, so on a Redis Cluster they live in one slot and one script may touch
+them all. The log and the channel are a public contract (docs/channel.md); the rest may change between versions.
+"""
+
+from __future__ import annotations
+
+DEADLINES = "noukai:deadlines"
+"""Sorted set: run id → the moment (Unix ms) at which somebody must look at it. Holds every run that is not finished."""
+
+INDEX = "noukai:runs"
+"""Sorted set: run id → when it was enqueued (Unix ms). Trimmed with the runs' retention."""
+
+
+def run(run_id: str) -> str:
+    """Hash: the run's state, lease, attempt, checkpoint position and request."""
+    return f"noukai:{{{run_id}}}:run"
+
+
+def log(run_id: str) -> str:
+    """Stream: entry n has the id `n-0` and one field, `entry`, holding the JSON that was published."""
+    return f"noukai:{{{run_id}}}:log"
+
+
+def outputs(run_id: str) -> str:
+    """Hash: step id → output (JSON), for the steps that are known to have finished. Gone when the run ends."""
+    return f"noukai:{{{run_id}}}:outputs"
+
+
+def tombstone(run_id: str) -> str:
+    """String: outlives the run's other keys, so that an expired run can be told from one that never was."""
+    return f"noukai:{{{run_id}}}:was"
+
+
+def channel(run_id: str) -> str:
+    """Pub/sub channel of the run's entries."""
+    return f"noukai:{{{run_id}}}:events"

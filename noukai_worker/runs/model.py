@@ -1,0 +1,149 @@
+"""What a run is: its states, the one table of legal transitions, its entries, and how each looks to a reader.
+
+The rules, in words:
+
+* A run is `queued` when it is recorded. A claim makes it `running` and counts an attempt.
+* Only the holder of the lease, with the current attempt number, moves a running run; a sweeper does so when the lease has run out.
+* An attempt ends by finishing (`completed`, `failed`), by waiting (`retrying`, `paused`) or by giving the run back (`queued`).
+* Whoever waits is `queued` again before anybody may claim it.
+* Anybody may cancel what has not ended. What has ended never changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class State(StrEnum):
+    """Where a run is in its life (DESIGN 2, the life of a run)."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether a run in this state has ended."""
+        return not TRANSITIONS[self]
+
+
+TRANSITIONS: Mapping[State, frozenset[State]] = {
+    State.QUEUED: frozenset({State.RUNNING, State.FAILED, State.CANCELLED}),
+    State.RUNNING: frozenset(
+        {State.QUEUED, State.RETRYING, State.PAUSED, State.COMPLETED, State.FAILED, State.CANCELLED},
+    ),
+    State.RETRYING: frozenset({State.QUEUED, State.FAILED, State.CANCELLED}),
+    State.PAUSED: frozenset({State.QUEUED, State.FAILED, State.CANCELLED}),
+    State.COMPLETED: frozenset(),
+    State.FAILED: frozenset(),
+    State.CANCELLED: frozenset(),
+}
+"""The scripts carry this very table (`scripts.py` renders it), and refuse every other transition."""
+
+
+class EntryType(StrEnum):
+    """The types of entry that this project writes; all others are the service's event names, as on the wire."""
+
+    QUEUED = "run.queued"
+    STARTED = "run.started"
+    RETRYING = "run.retrying"
+    PAUSED = "run.paused"
+    RESUMED = "run.resumed"
+    COMPLETED = "run.completed"
+    FAILED = "run.failed"
+    CANCELLED = "run.cancelled"
+
+
+TERMINAL_TYPES = frozenset({EntryType.COMPLETED, EntryType.FAILED, EntryType.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a run's log, exactly as it was published."""
+
+    run_id: str
+    seq: int
+    """1, 2, 3 … without a hole."""
+    type: str
+    at: str
+    """When Redis numbered it: UTC, RFC 3339 with milliseconds."""
+    attempt: int
+    """The attempt that wrote it; 0 before the first."""
+    data: dict[str, Any]
+    raw: bytes = field(repr=False, compare=False)
+    """The JSON text on the channel and in the log."""
+
+    @property
+    def terminal(self) -> bool:
+        """Whether this is the run's last entry."""
+        return self.type in TERMINAL_TYPES
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """How far a streaming run is known to have come; the next attempt starts there (law 6)."""
+
+    execution_id: str | None = None
+    step_index: int = 0
+    outputs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt, or a run, did not succeed."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on a run: without the current attempt number nothing can be written (law 4)."""
+
+    run_id: str
+    attempt: int
+    position: int
+    """The last seq of the log at the moment of the claim."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run as it may be shown. Times are Unix seconds."""
+
+    id: str
+    flow: str
+    mode: str
+    state: State
+    attempt: int
+    position: int
+    """The last seq of its log."""
+    created_at: float
+    updated_at: float
+    deadline: float | None
+    """When somebody will look at it if nothing happens; None for a run that has ended."""
+    step_index: int
+    step_count: int | None
+    execution_id: str | None
+    metadata: dict[str, Any]
+    last: Entry
+    """The newest entry; for a run that has ended, its terminal one."""
+    token: str = field(repr=False)
+
+    @property
+    def result(self) -> Any:
+        """The flow's output; None unless the run is completed."""
+        return self.last.data.get("result") if self.state is State.COMPLETED else None
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the run failed; None unless it did."""
+        if self.state is not State.FAILED:
+            return None
+        return Failure(str(self.last.data.get("code")), str(self.last.data.get("message")))

@@ -1,0 +1,83 @@
+-- The holder of a lease writes: entries, checkpoint, lease and the end of the attempt are one act (laws 3, 4, 6).
+-- KEYS: run log outputs deadlines tombstone
+-- ARGV: id attempt seq lease_ms to wait_ms counted execution_id step_index step_count output_count entry_count
+--       [step_id output]… [type data]…
+-- `to` is '' (goes on running) or the next state; `wait_ms` says when it is due; `counted` is 0 when the attempt is given back.
+local run, log, outputs, deadlines, tombstone = unpack(KEYS)
+local id, attempt, seq, lease, to, wait = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
+local output_count, entry_count = tonumber(ARGV[11]), tonumber(ARGV[12])
+
+local r = redis.call('HMGET', run, 'state', 'attempt', 'seq', 'deadline', 'expires', 'retention', 'max_entries', 'closed', 'counted')
+local state, last = r[1], tonumber(r[3])
+if not state then
+  return {'gone'}
+end
+if r[2] ~= attempt then
+  return {'fenced', state, last}
+end
+-- The same write again: its first answer was lost on the way.
+local applied = (to == '' and state == 'running') or (to ~= '' and r[8] == attempt)
+if applied and entry_count > 0 and last == seq + entry_count then
+  return {'ok', last}
+end
+if state ~= 'running' or last ~= seq then
+  return {'fenced', state, last}
+end
+if to ~= '' and not legal(state, to) then
+  return redis.error_reply('ILLEGAL transition from ' .. state .. ' to ' .. to)
+end
+
+local cursor = 13
+for _ = 1, output_count do
+  redis.call('HSET', outputs, ARGV[cursor], ARGV[cursor + 1])
+  cursor = cursor + 2
+end
+for _ = 1, entry_count do
+  seq = seq + 1
+  write(id, log, seq, ARGV[cursor], attempt, ARGV[cursor + 1], r[7])
+  cursor = cursor + 2
+end
+
+local changes = {'seq', int(seq), 'updated', int(now)}
+local function change(name, value)
+  changes[#changes + 1] = name
+  changes[#changes + 1] = value
+end
+if ARGV[8] ~= '' then change('execution_id', ARGV[8]) end
+if ARGV[9] ~= '' then change('step_index', ARGV[9]) end
+if ARGV[10] ~= '' then change('step_count', ARGV[10]) end
+
+local retention, deadline = tonumber(r[6]), now + lease
+local terminal = to ~= '' and FINAL[to]
+if to ~= '' then
+  deadline = now + wait
+  change('state', to)
+  change('closed', attempt)
+  change('due', int(to == 'queued' and now or deadline))
+  change('sendings', 0)
+  if ARGV[7] == '0' then change('counted', tonumber(r[9]) - 1) end
+end
+
+if terminal then
+  change('deadline', 0)
+  redis.call('ZREM', deadlines, id)
+elseif to ~= '' or deadline - tonumber(r[4]) > lease / 8 then
+  -- A lease that was renewed a moment ago is left alone: most writes then touch neither deadline nor times to live.
+  change('deadline', int(deadline))
+  due(deadlines, id, deadline, retention)
+end
+
+local ttl = retention + (terminal and 0 or deadline - now)
+if to ~= '' or now + ttl - tonumber(r[5]) > retention / 16 then
+  change('expires', int(now + ttl))
+  redis.call('PEXPIRE', run, int(ttl))
+  redis.call('PEXPIRE', log, int(ttl))
+  redis.call('PEXPIRE', tombstone, int(2 * ttl))
+end
+redis.call('HSET', run, unpack(changes))
+if terminal then
+  redis.call('DEL', outputs)
+elseif output_count > 0 or to ~= '' then
+  redis.call('PEXPIRE', outputs, int(ttl))
+end
+return {'ok', seq}

@@ -1,0 +1,23 @@
+-- Anybody ends a run that has not ended. Its worker learns of it from its next write, which is refused.
+-- KEYS: run log outputs deadlines tombstone
+-- ARGV: id data
+local run, log, outputs, deadlines, tombstone = unpack(KEYS)
+local id = ARGV[1]
+
+local r = redis.call('HMGET', run, 'state', 'attempt', 'seq', 'retention', 'max_entries')
+local state = r[1]
+if not state then
+  return {redis.call('EXISTS', tombstone) == 1 and 'expired' or 'unknown'}
+end
+if not legal(state, 'cancelled') then
+  return {'finished', state}
+end
+local seq, retention = tonumber(r[3]) + 1, tonumber(r[4])
+write(id, log, seq, '"run.cancelled"', r[2], ARGV[2], r[5])
+redis.call('HSET', run, 'state', 'cancelled', 'seq', int(seq), 'updated', int(now), 'deadline', 0, 'expires', int(now + retention))
+redis.call('ZREM', deadlines, id)
+redis.call('DEL', outputs)
+redis.call('PEXPIRE', run, int(retention))
+redis.call('PEXPIRE', log, int(retention))
+redis.call('PEXPIRE', tombstone, int(2 * retention))
+return {'cancelled', state}

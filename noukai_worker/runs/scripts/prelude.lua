@@ -1,0 +1,54 @@
+-- Shared by all scripts: the server's clock, whole numbers as text, the transition table, the log, times to live.
+-- Placed before each script; TRANSITIONS is rendered from runs/model.py.
+
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+-- Lua would write 1.8e+12.
+local function int(n)
+  return string.format('%.0f', n)
+end
+
+-- RFC 3339 from Unix ms: the civil-calendar arithmetic of days since 1970-01-01, years beginning in March.
+local function rfc3339(ms)
+  local seconds = math.floor(ms / 1000)
+  local days = math.floor(seconds / 86400)
+  local rest = seconds - days * 86400
+  local z = days + 719468
+  local era = math.floor(z / 146097)
+  local doe = z - era * 146097
+  local yoe = math.floor((doe - math.floor(doe / 1460) + math.floor(doe / 36524) - math.floor(doe / 146096)) / 365)
+  local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
+  local mp = math.floor((5 * doy + 2) / 153)
+  local day = doy - math.floor((153 * mp + 2) / 5) + 1
+  local month = mp < 10 and mp + 3 or mp - 9
+  local year = yoe + era * 400 + (month <= 2 and 1 or 0)
+  return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%03dZ', year, month, day, math.floor(rest / 3600),
+    math.floor(rest / 60) % 60, rest % 60, ms - seconds * 1000)
+end
+
+local function legal(from, to)
+  return TRANSITIONS[from] ~= nil and TRANSITIONS[from][to] == true
+end
+
+-- One entry: numbered, logged, published. `type` and `data` are JSON texts. The only place that writes to a log (law 3).
+local at = nil
+local function write(id, log, seq, kind, attempt, data, max_entries)
+  at = at or rfc3339(now)
+  local entry = '{"run_id":"' .. id .. '","seq":' .. int(seq) .. ',"type":' .. kind .. ',"at":"' .. at
+    .. '","attempt":' .. int(attempt) .. ',"data":' .. data .. '}'
+  redis.call('XADD', log, 'MAXLEN', '~', max_entries, int(seq) .. '-0', 'entry', entry)
+  redis.call('PUBLISH', 'noukai:{' .. id .. '}:events', entry)
+end
+
+-- A key shared by many runs lives at least as long as the longest-lived of them (law 8).
+local function outlive(key, ttl)
+  if redis.call('PTTL', key) < ttl then
+    redis.call('PEXPIRE', key, int(ttl))
+  end
+end
+
+local function due(deadlines, id, deadline, retention)
+  redis.call('ZADD', deadlines, int(deadline), id)
+  outlive(deadlines, deadline - now + retention)
+end

@@ -1,0 +1,128 @@
+"""Performs operations on Redis: one at a time, blocking or awaiting; both stores are a connection and one method.
+
+The time limits here are for a server that does not answer. Redis being away is an error for whoever asks (StoreUnavailable);
+workers wait for it to come back.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, TypeVar
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError
+from redis.retry import Retry
+
+from ..errors import StoreUnavailable
+from ..settings import address
+from . import scripts
+from .operations import Operation
+
+T = TypeVar("T")
+
+_ANSWER_WITHIN = 10.0
+_CONNECT_WITHIN = 5.0
+_CONNECTIONS = 16
+
+
+class RunStore:
+    """Runs in Redis, for threads. Give it a URL, or a client of your own (bytes, not decoded)."""
+
+    def __init__(self, url: str, *, client: redis.Redis | None = None) -> None:
+        self.address = address(url)
+        self.client = client or redis.Redis.from_pool(
+            redis.BlockingConnectionPool.from_url(
+                url,
+                max_connections=_CONNECTIONS,
+                timeout=_ANSWER_WITHIN,
+                socket_timeout=_ANSWER_WITHIN,
+                socket_connect_timeout=_CONNECT_WITHIN,
+                retry=Retry(NoBackoff(), 1),
+            )
+        )
+
+    def perform(self, operation: Operation[T]) -> T:
+        """Carry out one operation. Raises StoreUnavailable, and what the operation raises."""
+        script = scripts.load(operation.script)
+        arguments = (*operation.keys, *operation.args)
+        try:
+            try:
+                answer = self.client.evalsha(script.sha, len(operation.keys), *arguments)
+            except NoScriptError:
+                answer = self.client.eval(script.text, len(operation.keys), *arguments)
+        except (RedisError, OSError) as error:
+            raise unavailable(self.address, error) from error
+        return operation.decode(answer)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.client.close()
+
+
+class AsyncRunStore:
+    """Runs in Redis, for one event loop."""
+
+    def __init__(self, url: str, *, client: redis.asyncio.Redis | None = None) -> None:
+        self.address = address(url)
+        self.client = client or redis.asyncio.Redis.from_pool(
+            redis.asyncio.BlockingConnectionPool.from_url(
+                url,
+                max_connections=_CONNECTIONS,
+                timeout=_ANSWER_WITHIN,
+                socket_timeout=_ANSWER_WITHIN,
+                socket_connect_timeout=_CONNECT_WITHIN,
+                retry=AsyncRetry(NoBackoff(), 1),
+            )
+        )
+
+    async def perform(self, operation: Operation[T]) -> T:
+        """Carry out one operation. Raises StoreUnavailable, and what the operation raises."""
+        (answer,) = await self.perform_all((operation,))
+        if isinstance(answer, RedisError):
+            raise unavailable(self.address, answer) from answer
+        return operation.decode(answer)
+
+    async def perform_all(self, operations: Sequence[Operation[Any]]) -> list[Any]:
+        """Carry out many operations in one trip; answers as Redis gives them, its errors among them. Raises StoreUnavailable."""
+        try:
+            answers = await self._trip(operations)
+            forgotten = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+            if forgotten:
+                for name in {operations[n].script for n in forgotten}:
+                    await self.client.script_load(scripts.load(name).text)
+                for n, answer in zip(forgotten, await self._trip([operations[n] for n in forgotten]), strict=True):
+                    answers[n] = answer
+        except (RedisError, OSError) as error:
+            raise unavailable(self.address, error) from error
+        return answers
+
+    async def _trip(self, operations: Sequence[Operation[Any]]) -> list[Any]:
+        pipeline = self.client.pipeline(transaction=False)
+        for operation in operations:
+            sha = scripts.load(operation.script).sha
+            pipeline.execute_command("EVALSHA", sha, len(operation.keys), *operation.keys, *operation.args)
+        return await pipeline.execute(raise_on_error=False)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self.client.aclose()
+
+
+@cache
+def shared(url: str) -> RunStore:
+    """The one store of this process for a URL. A forked child gets its own."""
+    return RunStore(url)
+
+
+os.register_at_fork(after_in_child=shared.cache_clear)
+
+
+def unavailable(shown: str, error: Exception) -> StoreUnavailable:
+    """The error of a Redis that does not serve us, as one line."""
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return StoreUnavailable(shown, reason.rstrip("."))

@@ -1,0 +1,108 @@
+"""The only place that reads the environment: every setting, with its default, unit and meaning."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Annotated
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+from .errors import CredentialMissing, InvalidRequest
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _named(name: str) -> AliasChoices:
+    return AliasChoices(name.removeprefix("NOUKAI_").lower(), name)
+
+
+class Settings(BaseSettings):
+    """What a process of this project may be told. Durations are in seconds, sizes in bytes."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="NOUKAI_WORKER_", frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True
+    )
+
+    redis_url: str = Field("redis://127.0.0.1:6379/0", repr=False, validation_alias=_named("NOUKAI_REDIS_URL"))
+    """Where runs live: a Redis or Valkey server (redis://, rediss:// or unix://)."""
+    broker_url: str | None = Field(None, repr=False, validation_alias=_named("NOUKAI_BROKER_URL"))
+    """Celery's broker; the server of `redis_url` unless given."""
+    api_key: SecretStr | None = Field(None, validation_alias=_named("NOUKAI_API_KEY"))
+    """The key of the credential named `default`. Workers need it, enqueuers and readers do not."""
+    env: str | None = Field(None, validation_alias=_named("NOUKAI_ENV"))
+    """Which Noukai service: `production` (the default) or `dev`."""
+    base_url: str | None = Field(None, validation_alias=_named("NOUKAI_BASE_URL"))
+    """The address of the service, if neither of these."""
+
+    credentials: dict[str, SecretStr] = {}
+    """Further API keys by name, as a JSON object."""
+    retention: Seconds = 86_400.0
+    """How long a run and its log are kept after its last change."""
+    lease: Seconds = 10.0
+    """How long a worker may be silent before its run is given to another one."""
+    pickup: Seconds = 10.0
+    """How long a message may lie unclaimed before it is sent again; doubles with each sending."""
+    sweep_interval: Seconds = 1.0
+    """How often each worker looks for overdue runs."""
+    max_attempts: int = Field(8, ge=1)
+    """Attempts a run may use; attempts given back by a draining worker do not count."""
+    max_age: Seconds = 21_600.0
+    """How long after it was due a run may go on being attempted."""
+    backoff_base: Seconds = 1.0
+    """The first pause before a retry; doubles with each attempt, jittered."""
+    backoff_max: Seconds = 120.0
+    """The longest pause before a retry, unless the service asks for more."""
+    request_timeout: Seconds = 300.0
+    """How long the service may be silent during a call."""
+    drain_grace: Seconds = 5.0
+    """How long a stopping worker may take to give its runs back."""
+    log_max_entries: int = Field(100_000, ge=100)
+    """Entries kept of one run's log; older ones are trimmed, and readers are told."""
+    max_input_bytes: int = Field(1_000_000, ge=1_000)
+    """The largest input of a run, as JSON."""
+    execute_concurrency: int = Field(32, ge=1)
+    """Execute runs at once in one worker (threads)."""
+    stream_concurrency: int = Field(1_000, ge=1)
+    """Streaming runs at once in one worker (one event loop)."""
+    reader_buffer: int = Field(1_000, ge=1)
+    """Entries held for a slow reader before it has to read from the log."""
+    web_open: bool = False
+    """Reading needs no token. For development: refused unless the web process listens on loopback."""
+
+    @property
+    def broker(self) -> str:
+        """The broker's URL."""
+        return self.broker_url or self.redis_url
+
+    def key(self, credential: str) -> str:
+        """The API key of a credential. Raises CredentialMissing."""
+        secret = self.credentials.get(credential)
+        if secret is None and credential == "default":
+            secret = self.api_key
+        if secret is None or not secret.get_secret_value():
+            raise CredentialMissing(credential)
+        return secret.get_secret_value()
+
+
+def address(url: str) -> str:
+    """A server's URL as it may be shown: without user and password."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
+
+
+@cache
+def from_environment() -> Settings:
+    """The settings of this process, read from its environment once. Raises InvalidRequest naming the variable."""
+    try:
+        return Settings()
+    except SettingsError:
+        raise InvalidRequest(
+            'NOUKAI_WORKER_CREDENTIALS: write a JSON object of names and keys, {"name": "nk_..."}'
+        ) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0]) if first["loc"] else "settings"
+        name = field if field.startswith("NOUKAI_") else f"NOUKAI_WORKER_{field.upper()}"
+        raise InvalidRequest(f"{name}: {first['msg']}") from None
