@@ -11,7 +11,6 @@
     ├── RunFinished                          too late: the run has ended
     ├── TokenRejected                        missing or foreign read token
     ├── StoreUnavailable                     Redis does not answer
-    ├── BrokerUnavailable                    the run is recorded, its message could not be sent
     ├── CredentialMissing                    no API key of that name in this process
     └── RunEnded                             what a run ended with, as an exception
         ├── RunFailed
@@ -158,19 +157,6 @@ class StoreUnavailable(NoukaiWorkerError):
 
     def __str__(self) -> str:
         return f"no Redis at {self.address} ({self.reason}): start one, or set NOUKAI_REDIS_URL"
-
-
-class BrokerUnavailable(NoukaiWorkerError):
-    """The run is recorded, but its message was not sent; a sweeper will send it. `args`: (run id, reason)."""
-
-    code = "broker_unavailable"
-
-    def __init__(self, run_id: str, reason: str) -> None:
-        super().__init__(run_id, reason)
-        self.run_id, self.reason = run_id, reason
-
-    def __str__(self) -> str:
-        return f"run {self.run_id} is recorded and will be sent by a worker; the broker did not answer ({self.reason})"
 
 
 class CredentialMissing(NoukaiWorkerError):

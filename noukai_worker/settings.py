@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     """Celery's broker; the server of `redis_url` unless given."""
     api_key: SecretStr | None = Field(None, validation_alias=_named("NOUKAI_API_KEY"))
     """The key of the credential named `default`. Workers need it, enqueuers and readers do not."""
-    env: str | None = Field(None, validation_alias=_named("NOUKAI_ENV"))
+    env: Literal["dev", "development", "production"] | None = Field(None, validation_alias=_named("NOUKAI_ENV"))
     """Which Noukai service: `production` (the default) or `dev`."""
     base_url: str | None = Field(None, validation_alias=_named("NOUKAI_BASE_URL"))
     """The address of the service, if neither of these."""
@@ -50,6 +50,8 @@ class Settings(BaseSettings):
     """Attempts a run may use; attempts given back by a draining worker do not count."""
     max_age: Seconds = 21_600.0
     """How long after it was due a run may go on being attempted."""
+    pause_limit: Seconds = 86_400.0
+    """How long a paused run waits for its tool results."""
     backoff_base: Seconds = 1.0
     """The first pause before a retry; doubles with each attempt, jittered."""
     backoff_max: Seconds = 120.0

@@ -3,7 +3,7 @@
 `operations` says what can be done, as data; a `RunStore` or `AsyncRunStore` does it. The Lua scripts are the only writers.
 """
 
-from . import keys, operations
+from . import keys, operations, outcome
 from .model import TERMINAL_TYPES, TRANSITIONS, Checkpoint, Entry, EntryType, Failure, Lease, RunView, State
 from .request import Mode, RunRequest
 from .store import AsyncRunStore, RunStore, shared
@@ -24,5 +24,6 @@ __all__ = [
     "State",
     "keys",
     "operations",
+    "outcome",
     "shared",
 ]

@@ -92,7 +92,16 @@ class Checkpoint:
 
     execution_id: str | None = None
     step_index: int = 0
+    """The first step that is not known to have finished."""
     outputs: dict[str, Any] = field(default_factory=dict)
+    step_count: int | None = None
+    last_step: str | None = None
+    """The id of the last step that has finished."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether every step is known to have finished; then the flow's result is the output of `last_step` (WIRE 4.5)."""
+        return self.step_count is not None and self.step_index >= self.step_count and self.last_step in self.outputs
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ the same answers and raise the same errors.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -52,6 +51,8 @@ class Claimed:
     checkpoint: Checkpoint
     attempts: int
     """Attempts that count against the run's limit, this one included."""
+    dispatch: str
+    """What `create` was given for sending the run's message again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +86,12 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
-class Dispatch:
-    """The answer to `overdue` when a message must be sent."""
+class Unsent:
+    """The answer to `overdue` when a message must be sent (again)."""
 
     run_id: str
     request: RunRequest
-    options: dict[str, Any]
+    dispatch: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class Ended:
     mode: str
     failure: Failure
     attempts: int
-    options: dict[str, Any]
+    dispatch: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +134,9 @@ def create(
     max_age: float,
     max_entries: int,
     delay: float = 0.0,
-    options: Mapping[str, Any] | None = None,
+    dispatch: str = "{}",
 ) -> Operation[Created]:
-    """Record a run. Durations in seconds; `options` are Celery's, JSON only, kept for every message of the run.
+    """Record a run. Durations in seconds; `dispatch` is kept for whoever has to send the run's message (again).
 
     Raises IdempotencyConflict if the id has another request, RunExpired if its log is gone.
     """
@@ -161,7 +162,7 @@ def create(
             request.digest(),
             request.flow,
             request.mode,
-            json.dumps(dict(options or {})),
+            dispatch,
             _ms(retention),
             _ms(delay),
             _ms(pickup),
@@ -185,14 +186,20 @@ def claim(run_id: str, *, claim_id: str, lease: float, worker: str) -> Operation
         _existing(run_id, word)
         if word == "refused":
             return Refused(State(_text(answer[1])))
-        _, attempt, seq, request, execution_id, step_index, outputs, counted = answer
+        _, attempt, seq, request, execution_id, step_index, outputs, counted, dispatch, step_count, last_step = answer
         checkpoint = Checkpoint(
             _text(execution_id) if execution_id else None,
             int(step_index),
             {step: from_json(value) for step, value in _pairs(outputs)},
+            int(step_count) if step_count else None,
+            _text(last_step) if last_step else None,
         )
         return Claimed(
-            Lease(run_id, int(attempt), int(seq)), RunRequest.model_validate_json(request), checkpoint, int(counted)
+            Lease(run_id, int(attempt), int(seq)),
+            RunRequest.model_validate_json(request),
+            checkpoint,
+            int(counted),
+            _text(dispatch),
         )
 
     return Operation("claim", _write_keys(run_id), (run_id, claim_id, _ms(lease), to_json(worker)), decode)
@@ -210,7 +217,7 @@ def advance(
     execution_id: str | None = None,
     step_index: int | None = None,
     step_count: int | None = None,
-    outputs: Iterable[tuple[str, bytes]] = (),
+    outputs: Sequence[tuple[str, bytes]] = (),
 ) -> Operation[Advanced | Fenced]:
     """Write as the holder of `lease`: entries (JSON texts of type and data) after `position`, and the checkpoint; one act.
 
@@ -241,6 +248,7 @@ def advance(
             execution_id or "",
             "" if step_index is None else step_index,
             "" if step_count is None else step_count,
+            outputs[-1][0] if outputs else "",
             len(steps) // 2,
             len(entries),
             *steps,
@@ -272,16 +280,16 @@ def due(limit: int) -> Operation[Due]:
     return Operation("due", (keys.DEADLINES,), (limit,), decode)
 
 
-def overdue(run_id: str, *, pickup: float) -> Operation[Dispatch | Ended | None]:
-    """Act on one overdue run; None if there was nothing to do. The message of a Dispatch is the caller's to send."""
+def overdue(run_id: str, *, pickup: float) -> Operation[Unsent | Ended | None]:
+    """Act on one overdue run; None if there was nothing to do. The message of an Unsent run is the caller's to send."""
 
-    def decode(answer: Any) -> Dispatch | Ended | None:
+    def decode(answer: Any) -> Unsent | Ended | None:
         word = _text(answer[0])
         if word == "publish":
-            return Dispatch(run_id, RunRequest.model_validate_json(answer[2]), json.loads(answer[3]))
+            return Unsent(run_id, RunRequest.model_validate_json(answer[2]), _text(answer[3]))
         if word == "failed":
             failure = Failure(_text(answer[1]), _text(answer[2]))
-            return Ended(run_id, _text(answer[4]), failure, int(answer[3]), json.loads(answer[5]))
+            return Ended(run_id, _text(answer[4]), failure, int(answer[3]), _text(answer[5]))
         return None
 
     return Operation("overdue", _write_keys(run_id), (run_id, _ms(pickup)), decode)
@@ -313,6 +321,19 @@ def show(run_id: str) -> Operation[RunView]:
         )
 
     return Operation("show", (keys.run(run_id), keys.log(run_id), keys.tombstone(run_id)), (), decode)
+
+
+def peek(run_id: str) -> Operation[RunView | None]:
+    """A run as it stands, or None if it is not there any more."""
+    shown = show(run_id)
+
+    def decode(answer: Any) -> RunView | None:
+        try:
+            return shown.decode(answer)
+        except RunNotFound:
+            return None
+
+    return Operation(shown.script, shown.keys, shown.args, decode)
 
 
 def read(run_id: str, *, after: int, limit: int) -> Operation[Page]:

@@ -1,11 +1,11 @@
 -- The holder of a lease writes: entries, checkpoint, lease and the end of the attempt are one act (laws 3, 4, 6).
 -- KEYS: run log outputs deadlines tombstone
--- ARGV: id attempt seq lease_ms to wait_ms counted execution_id step_index step_count output_count entry_count
+-- ARGV: id attempt seq lease_ms to wait_ms counted execution_id step_index step_count last_step output_count entry_count
 --       [step_id output]… [type data]…
 -- `to` is '' (goes on running) or the next state; `wait_ms` says when it is due; `counted` is 0 when the attempt is given back.
 local run, log, outputs, deadlines, tombstone = unpack(KEYS)
 local id, attempt, seq, lease, to, wait = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
-local output_count, entry_count = tonumber(ARGV[11]), tonumber(ARGV[12])
+local output_count, entry_count = tonumber(ARGV[12]), tonumber(ARGV[13])
 
 local r = redis.call('HMGET', run, 'state', 'attempt', 'seq', 'deadline', 'expires', 'retention', 'max_entries', 'closed', 'counted')
 local state, last = r[1], tonumber(r[3])
@@ -27,7 +27,7 @@ if to ~= '' and not legal(state, to) then
   return redis.error_reply('ILLEGAL transition from ' .. state .. ' to ' .. to)
 end
 
-local cursor = 13
+local cursor = 14
 for _ = 1, output_count do
   redis.call('HSET', outputs, ARGV[cursor], ARGV[cursor + 1])
   cursor = cursor + 2
@@ -46,6 +46,7 @@ end
 if ARGV[8] ~= '' then change('execution_id', ARGV[8]) end
 if ARGV[9] ~= '' then change('step_index', ARGV[9]) end
 if ARGV[10] ~= '' then change('step_count', ARGV[10]) end
+if ARGV[11] ~= '' then change('last_step', ARGV[11]) end
 
 local retention, deadline = tonumber(r[6]), now + lease
 local terminal = to ~= '' and FINAL[to]

@@ -5,7 +5,7 @@ local run, log, outputs, deadlines, tombstone = unpack(KEYS)
 local id, claim, lease, worker = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 
 local r = redis.call('HMGET', run, 'state', 'attempt', 'seq', 'request', 'execution_id', 'step_index', 'retention', 'due', 'claim',
-  'max_entries', 'counted')
+  'max_entries', 'counted', 'step_count', 'last_step', 'dispatch')
 local state, attempt, seq = r[1], tonumber(r[2]), tonumber(r[3])
 if not state then
   return {redis.call('EXISTS', tombstone) == 1 and 'expired' or 'unknown'}
@@ -30,4 +30,5 @@ if not again then
   redis.call('PEXPIRE', tombstone, int(2 * ttl))
   due(deadlines, id, deadline, retention)
 end
-return {'claimed', attempt, seq, r[4], r[5], tonumber(r[6]), redis.call('HGETALL', outputs), counted}
+return {'claimed', attempt, seq, r[4], r[5] or '', tonumber(r[6]), redis.call('HGETALL', outputs), counted,
+  r[14], r[12] or '', r[13] or ''}

@@ -1,0 +1,85 @@
+"""Run paid Noukai flows in the background on Celery, and watch them live.
+
+    from noukai_worker import enqueue, subscribe
+
+    run = enqueue("acme/spelling/grade-3", message="Helo wrld")
+    async for entry in subscribe(run.id):
+        print(entry.type, entry.data)
+
+Nothing is imported, opened or read until a name is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .client import Run, acancel, aenqueue, cancel, enqueue, recent, show
+    from .runs import Entry, RunView, State
+    from .settings import Settings
+    from .subscribe import subscribe
+    from .tasks.app import configure
+    from .tasks.execute import execute_flow
+    from .tasks.stream import stream_flow
+
+    celery_app: Any
+    __version__: str
+
+__all__ = [
+    "Entry",
+    "Run",
+    "RunView",
+    "Settings",
+    "State",
+    "__version__",
+    "acancel",
+    "aenqueue",
+    "cancel",
+    "celery_app",
+    "configure",
+    "enqueue",
+    "execute_flow",
+    "recent",
+    "show",
+    "stream_flow",
+    "subscribe",
+]
+
+_ROOMS = {
+    "Entry": "runs",
+    "Run": "client",
+    "RunView": "runs",
+    "Settings": "settings",
+    "State": "runs",
+    "acancel": "client",
+    "aenqueue": "client",
+    "cancel": "client",
+    "configure": "tasks.app",
+    "enqueue": "client",
+    "execute_flow": "tasks.execute",
+    "recent": "client",
+    "show": "client",
+    "stream_flow": "tasks.stream",
+    "subscribe": "subscribe",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("celery_app", "app", "celery"):  # `celery -A noukai_worker` looks for the last two
+        return import_module(".tasks.app", __name__).standalone()
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("noukai-worker")
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in ("execute_flow", "stream_flow"):
+        import_module(".tasks.app", __name__).adopt_default()
+    found = getattr(import_module(f".{_ROOMS[name]}", __name__), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

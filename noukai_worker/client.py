@@ -1,0 +1,148 @@
+"""What an application does with runs: enqueue them, look at them, cancel them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import InvalidRequest, RunCancelled, RunFailed, RunFinished
+from .runs import Mode, RunRequest, RunView, State, operations, shared
+from .subscribe import Subscription, subscribe
+from .tasks import app as apps
+from .tasks import base, dispatch
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that was accepted. `position` is where to read from, `token` the right to read."""
+
+    id: str
+    token: str = field(repr=False)
+    new: bool
+    """False if the idempotency key had made this run before."""
+    position: int = 0
+
+    def show(self) -> RunView:
+        """The run as it stands. Raises RunExpired, StoreUnavailable."""
+        return show(self.id)
+
+    def subscribe(self, after: int = 0) -> Subscription:
+        """Its entries, from `after` on, to its end; for `for` and `async for`."""
+        return subscribe(self.id, after=after)
+
+    def cancel(self, *, reason: str | None = None) -> State:
+        """End it. Raises RunFinished."""
+        return cancel(self.id, reason=reason)
+
+    def result(self) -> Any:
+        """Wait for the end; the flow's output. Raises RunFailed, RunCancelled, and what `subscribe` raises."""
+        with self.subscribe() as entries:
+            for entry in entries:
+                if entry.terminal:
+                    return _result(self.id, show(self.id))
+        return _result(self.id, show(self.id))
+
+
+def enqueue(
+    flow: str,
+    *,
+    message: str | None = None,
+    messages: list[dict[str, Any]] | None = None,
+    parameters: dict[str, Any] | None = None,
+    mode: Mode = "stream",
+    version: str | int = "production",
+    idempotency_key: str | None = None,
+    delay: float | None = None,
+    priority: int | None = None,
+    credential: str = "default",
+    metadata: dict[str, Any] | None = None,
+    **others: Any,
+) -> Run:
+    """Record a run and send it to the workers.
+
+    flow: `org/project/slug`. mode: `stream` relays every event of the flow, `execute` is one blocking call. idempotency_key: two
+    calls with one key give one run for as long as it is kept. delay: seconds until it is due. priority: Celery's, 0 to 9.
+    credential: the name of an API key in the workers' settings. metadata: your own notes, shown with the run.
+    others: `block_overrides`, `input_overrides`, `attachments`, `tools`, `tool_choice`, `session_id`, `timeout`, `max_attempts`,
+    `max_age`, `on_unknown_outcome`; see `RunRequest`.
+
+    What is returned was recorded: it will run, even if this process dies now. Raises InvalidRequest, PayloadTooLarge,
+    IdempotencyConflict, RunExpired (nothing was written) and StoreUnavailable (it is not known whether it was: call again with
+    the same idempotency key).
+    """
+    request = RunRequest.build(
+        apps.settings().max_input_bytes,
+        flow=flow,
+        message=message,
+        messages=messages,
+        parameters=parameters,
+        mode=mode,
+        version=version,
+        credential=credential,
+        metadata=metadata,
+        **others,
+    )
+    options = {} if priority is None else {"priority": _priority(priority)}
+    submission = dispatch.Submission(dispatch.run_id_of(idempotency_key), request, base.checked_delay(delay), options)
+    created = dispatch.submit(apps.current(), submission)
+    return Run(created.run_id, created.token, created.new)
+
+
+async def aenqueue(flow: str, **arguments: Any) -> Run:
+    """`enqueue`, for event loops: the same arguments, result and errors. Celery publishes with blocking sockets, in a thread."""
+    return await asyncio.to_thread(enqueue, flow, **arguments)
+
+
+def cancel(run_id: str, *, reason: str | None = None) -> State:
+    """End a run that has not ended, in whatever state; the state it was in. Cancelling twice does nothing.
+
+    Raises RunNotFound, RunExpired, RunFinished, StoreUnavailable.
+    """
+    try:
+        before = shared(apps.settings().redis_url).perform(operations.cancel(run_id, reason=reason))
+    except RunFinished as error:
+        if error.state == State.CANCELLED:
+            return State.CANCELLED
+        raise
+    dispatch.end_cancelled(apps.current(), run_id)
+    return before
+
+
+async def acancel(run_id: str, *, reason: str | None = None) -> State:
+    """`cancel`, for event loops."""
+    return await asyncio.to_thread(cancel, run_id, reason=reason)
+
+
+def show(run_id: str) -> RunView:
+    """A run as it stands. Raises RunNotFound, RunExpired, StoreUnavailable."""
+    return shared(apps.settings().redis_url).perform(operations.show(run_id))
+
+
+def recent(limit: int = 50, state: State | None = None) -> list[RunView]:
+    """The newest runs, newest first, at most `limit`; only those in `state`, if given. Raises StoreUnavailable."""
+    store = shared(apps.settings().redis_url)
+    found: list[RunView] = []
+    offset = 0
+    while len(found) < limit:
+        ids = store.perform(operations.recent(offset=offset, limit=limit))
+        if not ids:
+            break
+        offset += len(ids)
+        views = (store.perform(operations.peek(run_id)) for run_id in ids)
+        found += [view for view in views if view is not None and state in (None, view.state)]
+    return found[:limit]
+
+
+def _result(run_id: str, view: RunView) -> Any:
+    if view.failure:
+        raise RunFailed(run_id, view.failure.code, view.failure.message, view.attempt)
+    if view.state is State.CANCELLED:
+        raise RunCancelled(run_id)
+    return view.result
+
+
+def _priority(priority: object) -> int:
+    if isinstance(priority, bool) or not isinstance(priority, int) or not 0 <= priority <= 9:
+        raise InvalidRequest("priority is a whole number from 0 to 9")
+    return priority

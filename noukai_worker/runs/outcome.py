@@ -1,0 +1,116 @@
+"""How an attempt may end, and the one write that says so: last entries, state and deadline together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from . import operations
+from .model import EntryType, Failure, Lease, State
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The flow's output."""
+
+    result: Any
+    execution_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The run has failed for good."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """Another attempt is due after `delay` seconds."""
+
+    failure: Failure
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """The flow waits for tool results: nobody holds the run for at most `wait` seconds."""
+
+    continuation: dict[str, Any]
+    wait: float
+
+
+@dataclass(frozen=True, slots=True)
+class GivenBack:
+    """The worker stops: another one is to go on at once; the attempt does not count."""
+
+
+Outcome = Completed | Failed | Retrying | Paused | GivenBack
+Write = operations.Operation[operations.Advanced | operations.Fenced]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a batch of events adds to a run: entries (JSON texts of type and data) and the checkpoint after them."""
+
+    entries: Sequence[tuple[bytes, bytes]] = ()
+    outputs: Sequence[tuple[str, bytes]] = ()
+    execution_id: str | None = None
+    step_index: int | None = None
+    step_count: int | None = None
+
+
+NOTHING = Progress()
+
+
+def keep(lease: Lease, position: int, progress: Progress, *, extend: float) -> Write:
+    """The write in the middle of an attempt: progress, and the lease extended by `extend` seconds."""
+    return operations.advance(
+        lease,
+        position=position,
+        extend=extend,
+        entries=progress.entries,
+        outputs=progress.outputs,
+        execution_id=progress.execution_id,
+        step_index=progress.step_index,
+        step_count=progress.step_count,
+    )
+
+
+def close(lease: Lease, position: int, outcome: Outcome, *, progress: Progress = NOTHING, pickup: float) -> Write:
+    """The write that ends an attempt; `progress` is what was not written yet. `pickup` in seconds, for a run given back."""
+    to, wait, last = _end(lease, outcome, pickup)
+    return operations.advance(
+        lease,
+        position=position,
+        extend=0,
+        to=to,
+        wait=wait,
+        counted=not isinstance(outcome, GivenBack),
+        entries=[*progress.entries, last],
+        outputs=progress.outputs,
+        execution_id=(outcome.execution_id if isinstance(outcome, Completed) else None) or progress.execution_id,
+        step_index=progress.step_index,
+        step_count=progress.step_count,
+    )
+
+
+def _end(lease: Lease, outcome: Outcome, pickup: float) -> tuple[State, float, tuple[bytes, bytes]]:
+    attempt = lease.attempt
+    match outcome:
+        case Completed(result, execution_id):
+            data = {"result": result, "execution_id": execution_id, "attempts": attempt}
+            return State.COMPLETED, 0, operations.entry(EntryType.COMPLETED, data)
+        case Failed(failure):
+            data = {"code": failure.code, "message": failure.message, "attempts": attempt}
+            return State.FAILED, 0, operations.entry(EntryType.FAILED, data)
+        case Retrying(failure, delay):
+            data = {"code": failure.code, "message": failure.message, "attempt": attempt, "delay": round(delay, 3)}
+            return State.RETRYING, delay, operations.entry(EntryType.RETRYING, data)
+        case Paused(continuation, wait):
+            return State.PAUSED, wait, operations.entry(EntryType.PAUSED, continuation)
+        case GivenBack():
+            text = "the worker is stopping; another one goes on"
+            data = {"code": "worker_draining", "message": text, "attempt": attempt, "delay": 0}
+            return State.QUEUED, pickup, operations.entry(EntryType.RETRYING, data)

@@ -1,0 +1,84 @@
+"""What all streaming runs of one event loop share: the HTTP client, the SDK clients, the writer and the leases.
+
+Built once per loop and key, never per run (DESIGN 4e).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import weakref
+from typing import ClassVar
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+import noukai_sdk
+
+from ..runs import AsyncRunStore
+from ..settings import Settings
+from .held import Holdings
+from .writer import Writer
+
+
+class Engine:
+    """Made in the running loop; `aclose` there, too."""
+
+    _of_loop: ClassVar[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Engine]] = weakref.WeakKeyDictionary()
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._store = AsyncRunStore(settings.redis_url)
+        self.writer = Writer(self._store)
+        self.holdings = Holdings(self.writer, lease=settings.lease, pickup=settings.pickup)
+        self._http = httpx.AsyncClient(transport=_transport(), timeout=settings.request_timeout)
+        self._clients: dict[str, noukai_sdk.AsyncNoukai] = {}
+        self._claimed_by_closer = False
+
+    @classmethod
+    def here(cls, settings: Settings) -> Engine:
+        """The engine of the running loop, made on first use."""
+        loop = asyncio.get_running_loop()
+        engine = cls._of_loop.get(loop)
+        if engine is None:
+            engine = cls._of_loop[loop] = cls(settings)
+        return engine
+
+    @property
+    def fresh(self) -> bool:
+        """True once: for whoever sees to it that the engine is closed."""
+        fresh, self._claimed_by_closer = not self._claimed_by_closer, True
+        return fresh
+
+    def client(self, credential: str) -> noukai_sdk.AsyncNoukai:
+        """The SDK client of a credential. Raises CredentialMissing. Retries are the run's, not the client's."""
+        client = self._clients.get(credential)
+        if client is None:
+            client = self._clients[credential] = noukai_sdk.AsyncNoukai(
+                self._settings.key(credential),
+                env=self._settings.env,
+                base_url=self._settings.base_url,
+                timeout=self._settings.request_timeout,
+                max_retries=0,
+                http_client=self._http,
+            )
+        return client
+
+    async def aclose(self) -> None:
+        """Close everything; runs must have ended."""
+        self._of_loop.pop(asyncio.get_running_loop(), None)
+        await self.holdings.aclose()
+        await self._http.aclose()
+        await self._store.aclose()
+
+
+def _transport() -> AiohttpTransport:
+    tls = ssl.create_default_context()
+
+    def session() -> aiohttp.ClientSession:
+        # The transport's own session would stop at 100 connections, and keep one cookie jar for all credentials.
+        connector = aiohttp.TCPConnector(limit=0, ssl=tls, keepalive_timeout=30.0)
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+    return AiohttpTransport(verify=tls, client=session)

@@ -1,0 +1,116 @@
+"""The runs that a streaming worker holds: each one's lease and position, kept alive while nothing happens."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from ..runs import Lease, State, outcome
+from ..runs.operations import Fenced
+from .writer import Writer
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+
+class LeaseLost(Exception):
+    """The run is no longer ours: nothing was written, and nothing will be. `state` is what it is now, None if it is gone."""
+
+    def __init__(self, run_id: str, state: State | None) -> None:
+        super().__init__(run_id, state)
+        self.run_id, self.state = run_id, state
+
+
+class HeldRun:
+    """The right to write to one run. Writes go one after another; each extends the lease by `extend` seconds."""
+
+    def __init__(self, writer: Writer, lease: Lease, *, extend: float, pickup: float) -> None:
+        self.lease = lease
+        self._writer = writer
+        self._position = lease.position
+        self._extend = extend
+        self._pickup = pickup
+        self._turn = asyncio.Lock()
+        self._clock = asyncio.get_running_loop().time
+        self._touched = self._clock()
+        self._lost: LeaseLost | None = None
+        self._work: asyncio.Task[Any] | None = None
+
+    async def append(self, progress: outcome.Progress) -> None:
+        """Write `progress`; an empty one extends the lease. Raises LeaseLost."""
+        async with self._turn:
+            await self._write(outcome.keep(self.lease, self._position, progress, extend=self._extend))
+
+    async def close(self, end: outcome.Outcome, progress: outcome.Progress = outcome.NOTHING) -> None:
+        """Write `progress` and end the attempt, in one act. Raises LeaseLost."""
+        async with self._turn:
+            await self._write(outcome.close(self.lease, self._position, end, progress=progress, pickup=self._pickup))
+
+    async def guard(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`, which is stopped when the lease is lost (LeaseLost) or the caller is cancelled."""
+        task: asyncio.Task[T] = asyncio.create_task(work)
+        self._work = task
+        try:
+            return await task
+        except BaseException:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait([task])
+            if self._lost:
+                raise self._lost from None
+            raise
+
+    async def renew(self) -> None:
+        """Extend the lease if a third of it is used up and nobody is writing; stop the work if it is lost."""
+        if self._turn.locked() or self._clock() - self._touched < self._extend / 3:
+            return
+        try:
+            await self.append(outcome.NOTHING)
+        except LeaseLost:
+            if self._work:
+                self._work.cancel()
+
+    async def _write(self, operation: outcome.Write) -> None:
+        answer = await self._writer.perform(operation)
+        if isinstance(answer, Fenced):
+            self._lost = LeaseLost(self.lease.run_id, answer.state)
+            raise self._lost
+        self._position = answer.position
+        self._touched = self._clock()
+
+
+class Holdings:
+    """All runs held in one event loop; renews their leases together, so silent runs cost one trip a round."""
+
+    def __init__(self, writer: Writer, *, lease: float, pickup: float) -> None:
+        self._writer, self._lease, self._pickup = writer, lease, pickup
+        self._held: set[HeldRun] = set()
+        self._rounds: asyncio.Task[None] | None = None
+
+    def hold(self, lease: Lease) -> HeldRun:
+        """Begin to keep a claimed run alive."""
+        run = HeldRun(self._writer, lease, extend=self._lease, pickup=self._pickup)
+        self._held.add(run)
+        if self._rounds is None:
+            self._rounds = asyncio.create_task(self._renew(), name="noukai-leases")
+        return run
+
+    def release(self, run: HeldRun) -> None:
+        """Stop keeping it alive."""
+        self._held.discard(run)
+
+    async def aclose(self) -> None:
+        """Stop renewing; leases still held run out by themselves."""
+        if self._rounds:
+            self._rounds.cancel()
+            await asyncio.wait([self._rounds])
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease / 6)
+            answers = await asyncio.gather(*(run.renew() for run in list(self._held)), return_exceptions=True)
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    logger.error("a lease could not be renewed", exc_info=answer)

@@ -1,0 +1,108 @@
+"""Carries a flow's events from the service to the run's log, a network read at a time.
+
+A frame's payload travels as the bytes that came. What the worker needs to know of it (which step has finished, with what output)
+goes into the checkpoint, in the same write (DESIGN 4).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from pydantic_core import to_json
+
+import noukai_sdk
+
+from ..runs import Checkpoint, Failure, RunRequest, outcome
+from .held import HeldRun
+
+
+def open_stream(
+    client: noukai_sdk.AsyncNoukai, request: RunRequest, checkpoint: Checkpoint
+) -> noukai_sdk.AsyncEventStream[Any]:
+    """The events of a run from its checkpoint on; nothing is sent before the first read."""
+    # Before the first step has finished there is nothing to save, and the service wants the message again (WIRE 4.1).
+    resumed = checkpoint.execution_id is not None and checkpoint.step_index > 0
+    return client.flow(request.flow).events(
+        request.message,
+        parameters=request.parameters,
+        block_overrides=request.block_overrides,
+        input_overrides=request.input_overrides,
+        attachments=request.attachments,
+        tools=request.tools,
+        tool_choice=request.tool_choice,
+        version=request.version,
+        session_id=request.session_id,
+        timeout=request.timeout,
+        run_remaining=True,
+        checkpoint=noukai_sdk.Checkpoint(checkpoint.execution_id, checkpoint.step_index, checkpoint.outputs)
+        if resumed
+        else None,
+    )
+
+
+async def relay(
+    stream: noukai_sdk.AsyncEventStream[Any], run: HeldRun, *, pause_limit: float
+) -> tuple[outcome.Outcome, outcome.Progress]:
+    """Write what comes until the flow ends or waits; how it ended, and what is still to be written with that.
+
+    Raises what the stream raises, and LeaseLost.
+    """
+    async with stream:
+        async for frames in stream.batches():
+            progress, end = _take(frames, stream, pause_limit)
+            if end is not None:
+                return end, progress
+            await run.append(progress)
+    raise noukai_sdk.StreamInterruptedError(
+        "the stream ended without a terminal event: the run goes on at its checkpoint"
+    )
+
+
+def _take(
+    frames: list[noukai_sdk.Frame], stream: noukai_sdk.AsyncEventStream[Any], pause_limit: float
+) -> tuple[outcome.Progress, outcome.Outcome | None]:
+    entries: list[tuple[bytes, bytes]] = []
+    outputs: list[tuple[str, bytes]] = []
+    step_count: int | None = None
+    end: outcome.Outcome | None = None
+    control = False
+    for frame in frames:
+        kind = frame.type
+        entries.append((_kind(kind), frame.data))
+        if kind == "step_output":
+            continue
+        control = True
+        payload = frame.payload
+        if kind == "step_completed":
+            outputs.append((str(payload.get("stepId")), to_json(payload.get("output"))))
+        elif kind in ("run_started", "flow_started"):
+            count = payload.get("stepCount")
+            step_count = count if isinstance(count, int) else None
+        elif kind == "flow_completed":
+            end = outcome.Completed(payload.get("result"), stream.checkpoint.execution_id)
+        elif kind == "step_error":
+            end = outcome.Failed(_step_failure(payload))
+        elif kind == "step_paused_for_tool_calls":
+            end = outcome.Paused(
+                {"tool_calls": payload.get("toolCalls"), "step_id": payload.get("stepId")}, pause_limit
+            )
+    if not control:
+        return outcome.Progress(entries), end
+    here = stream.checkpoint
+    return outcome.Progress(entries, outputs, here.execution_id, here.step_index, step_count), end
+
+
+@lru_cache(maxsize=256)
+def _kind(kind: str) -> bytes:
+    # `run.…` is ours: nothing that the service says may look like the end of a run (law 2).
+    return to_json(f"service.{kind}" if kind.startswith("run.") else kind)
+
+
+def _step_failure(payload: dict[str, Any]) -> Failure:
+    error = payload.get("error")
+    fields = error if isinstance(error, dict) else {"message": error}
+    step = payload.get("name") or payload.get("stepId")
+    return Failure(
+        str(fields.get("code") or "STEP_FAILED"), f"step {step}: {fields.get('message') or 'no reason given'}"
+    )

@@ -1,0 +1,1 @@
+"""Celery's side: the two tasks, their settings, and the one place where an attempt's failure is judged."""

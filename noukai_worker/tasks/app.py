@@ -1,0 +1,77 @@
+"""Which Celery app carries the tasks: the application's own one after `configure(app)`, else the stand-alone `celery_app`."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from celery import Celery, _state
+from kombu import Exchange, Queue
+
+from ..settings import Settings, from_environment
+from . import conf
+from .sweeping import Sweeping
+
+_configured: list[tuple[Celery, Settings]] = []
+
+
+def configure(app: Celery, settings: Settings | None = None) -> Celery:
+    """Make an application's Celery app carry the tasks: routes, the settings that the laws need, a sweeper in its workers.
+
+    `settings` default to the environment's. Settings of the app that these replace are listed in the README. Returns `app`.
+    """
+    settings = settings or from_environment()
+    changes = conf.needed(settings)
+    changes["task_routes"] = _routes(app.conf.task_routes, changes["task_routes"])
+    app.conf.update(changes)
+    app.steps["worker"].add(Sweeping)
+    _configured[:] = [(app, settings)]
+    _register(app)
+    return app
+
+
+@cache
+def standalone() -> Celery:
+    """The app of `celery -A noukai_worker`, configured by the environment alone."""
+    settings = from_environment()
+    app = Celery("noukai_worker", set_as_current=False)
+    app.config_from_object(conf.alone(settings))
+    app.conf.task_queues = _queues()
+    app.steps["worker"].add(Sweeping)
+    _register(app)
+    return app
+
+
+def current() -> Celery:
+    """The app that enqueues and sweeps in this process."""
+    return _configured[-1][0] if _configured else standalone()
+
+
+def settings() -> Settings:
+    """The settings that go with `current()`."""
+    return _configured[-1][1] if _configured else from_environment()
+
+
+def adopt_default() -> None:
+    """Let `execute_flow.delay(...)` work in a process that has no Celery app: the stand-alone one becomes the default."""
+    if not _configured and _state.default_app is None and _state._tls.current_app is None:
+        _state.set_default_app(standalone())
+
+
+def _register(app: Celery) -> None:
+    from . import execute, stream  # noqa: F401 - their shared_task declarations reach every app that is finalised
+
+    app.finalize(auto=True)
+
+
+def _queues() -> list[Any]:
+    # Each with an exchange of its own: queues that share the default exchange and key would each get every message.
+    return [Queue(name, Exchange(name), routing_key=name) for name in (conf.EXECUTE_QUEUE, conf.STREAM_QUEUE)]
+
+
+def _routes(theirs: Any, ours: dict[str, Any]) -> Any:
+    if not theirs:
+        return ours
+    if isinstance(theirs, dict):
+        return ours | theirs
+    return [*(theirs if isinstance(theirs, list | tuple) else [theirs]), ours]

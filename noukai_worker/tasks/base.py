@@ -1,0 +1,179 @@
+"""The base of both tasks: publishing records the run, executing claims it, and every end of an attempt is told to Celery."""
+
+from __future__ import annotations
+
+import random
+import socket
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from celery import Task
+from celery.exceptions import Ignore
+from celery.result import AsyncResult
+from celery.utils.log import get_task_logger
+from kombu.exceptions import OperationalError
+
+from ..errors import InvalidRequest, RunEnded, RunFailed
+from ..runs import Failure, Mode, RunRequest, State, outcome
+from ..runs.operations import Claimed, Refused
+from . import app as apps
+from . import dispatch, policy
+
+logger = get_task_logger(__name__)
+
+_STORED_OPTIONS = frozenset(
+    {"chain", "chord", "exchange", "group_id", "group_index", "headers", "ignore_result", "link", "link_error", "parent_id",
+     "priority", "queue", "reply_to", "replaced_task_nesting", "root_id", "routing_key", "shadow", "stamped_headers"}
+)  # fmt: skip
+
+
+class FlowTask(Task):  # type: ignore[misc] # Celery has no types
+    """A Celery task whose runs keep the laws, however they are published."""
+
+    abstract = True
+    mode: ClassVar[Mode]
+    # The run's own record is the truth: a message that a lost worker held is acked when it comes back, and does no harm.
+    acks_late = True
+    reject_on_worker_lost = True
+    track_started = True
+    throws = (RunEnded,)
+    serializer = "json"
+
+    def apply_async(
+        self,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        task_id: str | None = None,
+        producer: Any = None,
+        link: Any = None,
+        link_error: Any = None,
+        shadow: str | None = None,
+        **options: Any,
+    ) -> AsyncResult:
+        """Record the run, then send its message. `countdown` and `eta` make it due later, without a message until then.
+
+        Raises InvalidRequest for arguments that make no sense, before anything is written.
+        """
+        delay = _delay(options.pop("countdown", None), options.pop("eta", None))
+        stored = {"link": link, "link_error": link_error, "shadow": shadow, **options}
+        stored = {name: value for name, value in stored.items() if name in _STORED_OPTIONS and value is not None}
+        submission = dispatch.Submission(
+            task_id or dispatch.run_id_of(None), self.read(args or (), kwargs or {}), delay, stored
+        )
+        del (
+            producer
+        )  # a message may be sent again by another process, so none of them depends on the first one's connection
+        dispatch.submit(self.app, submission)
+        return self.AsyncResult(submission.run_id)
+
+    def publish(self, args: Sequence[Any], kwargs: Mapping[str, Any], run_id: str, options: Mapping[str, Any]) -> None:
+        """Send a message for a run that is recorded; Celery's own `apply_async`."""
+        super().apply_async(args, kwargs, task_id=run_id, **options)
+
+    def read(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> RunRequest:
+        """The request that these arguments make. Raises InvalidRequest."""
+        names = ("flow", "message")
+        if len(args) > len(names):
+            raise InvalidRequest(f"{self.name} takes two positional arguments, flow and message; name the others")
+        fields = dict(zip(names, args, strict=False)) | dict(kwargs) | {"mode": self.mode}
+        if "flow" not in fields:
+            raise InvalidRequest(f'{self.name} needs a flow: "org/project/slug"')
+        return RunRequest.build(apps.settings().max_input_bytes, **fields)
+
+    # What follows runs in a worker.
+
+    @property
+    def worker(self) -> str:
+        """Who works on the run, as its log says."""
+        return str(self.request.hostname or socket.gethostname())
+
+    def claim_id(self) -> str:
+        """A claim is one delivery of one message: a claim whose answer was lost may be repeated under the same id."""
+        return uuid.uuid4().hex
+
+    def ensure_recorded(self) -> dispatch.Submission | None:
+        """What a worker must record before the claim: the run of a message that was sent by name, past `apply_async`."""
+        request = self.request
+        if request.get(dispatch.RECORDED):
+            return None
+        return dispatch.Submission(request.id, self.read(request.args or (), request.kwargs or {}), 0.0, {})
+
+    def claimed(self, answer: Claimed | Refused) -> Claimed:
+        """The claim, if it is ours. A message that comes twice, late or too early is dropped here (Ignore)."""
+        if isinstance(answer, Refused):
+            logger.info("run %s is %s: this message has nothing to do", self.request.id, answer.state)
+            raise Ignore
+        return answer
+
+    def fenced(self, claimed: Claimed, state: State | None) -> Ignore:
+        """What to raise when the run was taken away: nothing of ours is to be recorded, neither here nor by Celery."""
+        logger.warning("run %s was taken from attempt %d; it is %s", claimed.lease.run_id, claimed.lease.attempt, state)
+        return Ignore()
+
+    def send_again(self, claimed: Claimed) -> None:
+        """Publish a run that was given back. If that fails, its deadline brings it back (law 5)."""
+        try:
+            dispatch.send(self.app, claimed.lease.run_id, claimed.request, claimed.dispatch)
+        except (OperationalError, OSError) as error:
+            logger.warning("run %s will be sent by a sweeper (%s)", claimed.lease.run_id, error)
+
+    def judge(self, error: Exception, claimed: Claimed) -> outcome.Outcome:
+        """How an attempt that raised `error` ends."""
+        settings = apps.settings()
+        request = claimed.request
+        verdict = policy.classify(error, self.mode)
+        if isinstance(verdict, policy.Hopeless) and verdict.failure.code == "internal_error":
+            logger.error("run %s: an error of this program", claimed.lease.run_id, exc_info=error)
+        if isinstance(verdict, policy.Unknown) and request.on_unknown_outcome == "fail":
+            text = f"{verdict.failure.message}; it cannot be known whether the paid call was carried out"
+            return outcome.Failed(Failure("outcome_unknown", text))
+        left = (request.max_attempts or settings.max_attempts) - claimed.attempts
+        if isinstance(verdict, policy.Hopeless) or left <= 0:
+            return outcome.Failed(verdict.failure)
+        floor = verdict.floor if isinstance(verdict, policy.Again) else None
+        pause = policy.backoff(
+            claimed.attempts,
+            base=settings.backoff_base,
+            ceiling=settings.backoff_max,
+            floor=floor,
+            chance=random.random(),  # noqa: S311 - spreads retries, hides nothing
+        )
+        return outcome.Retrying(verdict.failure, pause)
+
+    def settle(self, end: outcome.Outcome, claimed: Claimed) -> Any:
+        """Say in Celery's words how the attempt ended; its result is the flow's output."""
+        run_id = claimed.lease.run_id
+        match end:
+            case outcome.Completed(result, _):
+                return result
+            case outcome.Failed(failure):
+                raise RunFailed(run_id, failure.code, failure.message, claimed.lease.attempt)
+            case outcome.Retrying(failure, delay):
+                logger.info("run %s: %s: %s; again in %.1f s", run_id, failure.code, failure.message, delay)
+                self.update_state(state="RETRYING", meta={"code": failure.code, "delay": delay})
+            case outcome.Paused():
+                self.update_state(state="PAUSED", meta={})
+            case outcome.GivenBack():
+                self.update_state(state="PENDING", meta={})
+        raise Ignore
+
+
+def _delay(countdown: float | None, eta: datetime | None) -> float:
+    if eta is not None:
+        moment = eta if eta.tzinfo else eta.replace(tzinfo=UTC)
+        return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    return checked_delay(countdown)
+
+
+def checked_delay(delay: object) -> float:
+    """A delay in seconds, None for none. Raises InvalidRequest."""
+    if delay is None:
+        return 0.0
+    if isinstance(delay, bool) or not isinstance(delay, int | float) or not 0 <= delay <= _LONGEST_DELAY:
+        raise InvalidRequest(f"delay is a number of seconds from 0 to {_LONGEST_DELAY:,}")
+    return float(delay)
+
+
+_LONGEST_DELAY = 366 * 86_400

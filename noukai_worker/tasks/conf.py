@@ -1,0 +1,71 @@
+"""Celery's settings that the laws need, each with its reason in CELERY.md or below."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..settings import Settings
+
+EXECUTE_QUEUE = "noukai.execute"
+STREAM_QUEUE = "noukai.stream"
+
+VISIBILITY_TIMEOUT = 3_600
+"""Seconds. A message that comes back earlier than its run ends is harmless (law 4), only useless."""
+
+
+def needed(settings: Settings) -> dict[str, Any]:
+    """What an application's own Celery app must be set to for these tasks; it keeps everything else."""
+    return {
+        # A crash must not lose the message, nor call the task failed.
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        # Nothing is hoarded behind a half-hour call.
+        "worker_prefetch_multiplier": 1,
+        # A running task is not started again because the broker went away for a moment.
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        # A finished run never becomes a failure because Redis was away.
+        "result_backend_always_retry": True,
+        "result_backend_transport_options": {"retry_policy": {"timeout": 5.0}},
+        "result_expires": int(settings.retention * 2),
+        "result_extended": True,
+        "task_track_started": True,
+        # Flower and exporters see everything.
+        "worker_send_task_events": True,
+        "task_send_sent_event": True,
+        "task_routes": {EXECUTE_QUEUE: {"queue": EXECUTE_QUEUE}, STREAM_QUEUE: {"queue": STREAM_QUEUE}},
+    }
+
+
+def redis_transport() -> dict[str, Any]:
+    """Transport options for a broker on Redis: half-open sockets are noticed, lost messages are looked for every 10 s."""
+    return {
+        "visibility_timeout": VISIBILITY_TIMEOUT,
+        "unacked_restore_interval": 10,
+        "unacked_restore_throttle": 1,
+        "socket_timeout": 30,
+        "socket_connect_timeout": 5,
+        "socket_keepalive": True,
+        "health_check_interval": 25,
+    }
+
+
+def alone(settings: Settings) -> dict[str, Any]:
+    """The whole configuration of the stand-alone app."""
+    options = redis_transport() if settings.broker.startswith(("redis", "unix")) else {}
+    return needed(settings) | {
+        "broker_url": settings.broker,
+        "broker_transport_options": options,
+        "result_backend": settings.redis_url,
+        "task_default_queue": EXECUTE_QUEUE,
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "accept_content": ["json"],
+        "enable_utc": True,
+        "timezone": "UTC",
+        "worker_hijack_root_logger": True,
+        "worker_redirect_stdouts": False,
+        # An own table of results, so that no other application's clean-up touches them.
+        "result_backend_thread_safe": True,
+    }

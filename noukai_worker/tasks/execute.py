@@ -1,0 +1,91 @@
+"""The task `noukai.execute`: one blocking, paid call of the sync client, in a log like any other run."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from celery import shared_task
+
+import noukai_sdk
+
+from ..errors import StoreUnavailable
+from ..runs import Failure, RunStore, operations, outcome, shared
+from ..runs.operations import Claimed, Fenced
+from . import app as apps
+from . import conf, dispatch
+from .base import FlowTask
+from .clients import client
+from .leases import keeper
+
+logger = logging.getLogger(__name__)
+
+_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)
+
+
+class ExecuteTask(FlowTask):
+    """Publishes like `FlowTask`; executes by blocking a thread or a process."""
+
+    abstract = True
+    mode = "execute"
+
+
+@shared_task(bind=True, base=ExecuteTask, name="noukai.execute", queue=conf.EXECUTE_QUEUE)  # type: ignore[untyped-decorator]
+def execute_flow(self: ExecuteTask, flow: str, message: str | None = None, **fields: Any) -> Any:  # noqa: ARG001 - the record counts
+    """Execute a flow. The result is the flow's output. Takes what `enqueue` takes of the flow's input."""
+    settings = apps.settings()
+    store = shared(settings.redis_url)
+    unrecorded = self.ensure_recorded()
+    if unrecorded:
+        _insist(store, dispatch.record(unrecorded, settings))
+    claim = operations.claim(self.request.id, claim_id=self.claim_id(), lease=settings.lease, worker=self.worker)
+    claimed = self.claimed(_insist(store, claim))
+    with keeper(settings.redis_url, settings.lease).keep(claimed.lease):
+        end = _call(self, claimed)
+    closing = outcome.close(claimed.lease, claimed.lease.position, end, pickup=settings.pickup)
+    answer = _insist(store, closing)
+    if isinstance(answer, Fenced):
+        raise self.fenced(claimed, answer.state)
+    return self.settle(end, claimed)
+
+
+def _call(task: ExecuteTask, claimed: Claimed) -> outcome.Outcome:
+    request, settings = claimed.request, apps.settings()
+    try:
+        result = (
+            client(settings, request.credential)
+            .flow(request.flow)
+            .execute(
+                request.message,
+                messages=request.messages,
+                parameters=request.parameters,
+                block_overrides=request.block_overrides,
+                attachments=request.attachments,
+                tools=request.tools,
+                tool_choice=request.tool_choice,
+                version=request.version,
+                session_id=request.session_id,
+                timeout=request.timeout,
+            )
+        )
+    except Exception as error:  # noqa: BLE001 - whatever it is, it ends the attempt, and the log says so
+        return task.judge(error, claimed)
+    if isinstance(result, noukai_sdk.PausedResult):
+        return outcome.Paused(result.model_dump(mode="json", by_alias=True), settings.pause_limit)
+    if result.status != "completed":
+        return outcome.Failed(Failure("FLOW_FAILED", str(result.result)))
+    return outcome.Completed(result.result, result.execution_id)
+
+
+def _insist(store: RunStore, operation: operations.Operation[operations.T]) -> operations.T:
+    """Carry out an operation however long Redis is away: a paid result is not thrown away for that. All may be repeated."""
+    tries = 0
+    while True:
+        try:
+            return store.perform(operation)
+        except StoreUnavailable as error:
+            if tries == 0:
+                logger.warning("%s; waiting for it", error)
+            time.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
+            tries += 1

@@ -1,0 +1,90 @@
+"""One pure function says what a failed attempt means: try again after so long, give up, or nobody knows what happened.
+
+What counts is whether the service may have done paid work that we would pay for again. A streaming run resumes at its checkpoint,
+so it may be tried again after any interruption; `execute` is one paid call, so it may only be tried again if the service did not
+take it up (DESIGN 2, law 6).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from celery.exceptions import SoftTimeLimitExceeded
+
+import noukai_sdk
+
+from ..errors import CredentialMissing, InvalidRequest
+from ..runs import Failure, Mode
+
+_NOT_TAKEN_UP = frozenset({429, 503})
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_HOPELESS_CODES = frozenset({"BYOK_KEY_REJECTED", "CREDITS_EXHAUSTED"})
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Worth another attempt. `floor` is the pause in seconds that the service asked for (Retry-After)."""
+
+    failure: Failure
+    floor: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hopeless:
+    """Another attempt would end the same way."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A paid call may or may not have been carried out; the run's `on_unknown_outcome` decides."""
+
+    failure: Failure
+
+
+Verdict = Again | Hopeless | Unknown
+
+
+def classify(error: Exception, mode: Mode) -> Verdict:
+    """What `error`, raised by an attempt in `mode`, means for the run."""
+    if isinstance(error, CredentialMissing | InvalidRequest):
+        return Hopeless(Failure(error.code, str(error)))
+    if isinstance(error, SoftTimeLimitExceeded):
+        return Hopeless(Failure("time_limit", "the task ran over Celery's soft time limit"))
+    if not isinstance(error, noukai_sdk.NoukaiError):
+        return Hopeless(Failure("internal_error", f"{type(error).__name__}: {error}"))
+    failure = Failure(error.code or _word(type(error)), error.message)
+    if not error.sent:
+        if isinstance(error, noukai_sdk.APIConnectionError):
+            return Again(failure)
+        return Hopeless(failure)
+    if error.status_code is not None and error.status_code >= 400:
+        return _answered(error, failure, mode)
+    if isinstance(error, noukai_sdk.APIConnectionError | noukai_sdk.APIResponseError):
+        return Again(failure) if mode == "stream" else Unknown(failure)
+    return Hopeless(failure)
+
+
+def _answered(error: noukai_sdk.NoukaiError, failure: Failure, mode: Mode) -> Verdict:
+    status = error.status_code
+    if status not in _PASSING or failure.code in _HOPELESS_CODES:
+        return Hopeless(failure)
+    if mode == "stream" or status in _NOT_TAKEN_UP:
+        return Again(failure, error.retry_after)
+    return Unknown(failure)
+
+
+def backoff(attempt: int, *, base: float, ceiling: float, floor: float | None, chance: float) -> float:
+    """Seconds to wait after `attempt` (from 1) failed: exponential, jittered by `chance` (0 to 1); never less than `floor`.
+
+    A floor is jittered upwards by a tenth, so that many runs told the same second do not come back at once.
+    """
+    pause = min(ceiling, base * 2.0 ** min(attempt - 1, 32)) * (0.5 + chance / 2)
+    return pause if floor is None else max(pause, floor * (1 + chance / 10))
+
+
+def _word(kind: type[Exception]) -> str:
+    """`StreamInterruptedError` → `stream_interrupted`: a code for errors to which the service gave none."""
+    name = kind.__name__.removesuffix("Error").replace("API", "Api")
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")

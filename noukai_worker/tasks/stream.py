@@ -1,0 +1,84 @@
+"""The task `noukai.stream`: a flow whose events go to its log as they come; in the asyncio pool thousands share one loop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from celery import shared_task
+from celery.exceptions import Ignore
+
+from .. import pool
+from ..runs import Failure, operations, outcome
+from ..runs.operations import Claimed
+from ..stream import Engine, HeldRun, LeaseLost, open_stream, relay
+from . import app as apps
+from . import conf, dispatch
+from .base import FlowTask
+
+
+class StreamTask(FlowTask):
+    """Publishes like `FlowTask`; executes on an event loop."""
+
+    abstract = True
+    mode = "stream"
+
+
+@shared_task(bind=True, base=StreamTask, name="noukai.stream", queue=conf.STREAM_QUEUE)  # type: ignore[untyped-decorator]
+def stream_flow(self: StreamTask, flow: str, message: str | None = None, **fields: Any) -> Any:  # noqa: ARG001 - the record counts
+    """Run a flow and relay its events. The result is the flow's output. Takes what `enqueue` takes of the flow's input."""
+    return pool.run(_attempt(self))
+
+
+async def _attempt(task: StreamTask) -> Any:
+    engine = Engine.here(apps.settings())
+    if not pool.running_in_pool():
+        try:
+            return await _claim_and_relay(task, engine)
+        finally:
+            await engine.aclose()
+    if engine.fresh:
+        pool.on_loop_close(engine.aclose)
+    return await _claim_and_relay(task, engine)
+
+
+async def _claim_and_relay(task: StreamTask, engine: Engine) -> Any:
+    settings = apps.settings()
+    unrecorded = task.ensure_recorded()
+    if unrecorded:
+        await engine.writer.perform(dispatch.record(unrecorded, settings))
+    claim = operations.claim(task.request.id, claim_id=task.claim_id(), lease=settings.lease, worker=task.worker)
+    claimed = task.claimed(await engine.writer.perform(claim))
+    run = engine.holdings.hold(claimed.lease)
+    try:
+        end = await _relay(task, engine, claimed, run)
+    except LeaseLost as lost:
+        raise task.fenced(claimed, lost.state) from None
+    finally:
+        engine.holdings.release(run)
+    return task.settle(end, claimed)
+
+
+async def _relay(task: StreamTask, engine: Engine, claimed: Claimed, run: HeldRun) -> outcome.Outcome:
+    progress = outcome.NOTHING
+    end: outcome.Outcome
+    checkpoint = claimed.checkpoint
+    try:
+        if checkpoint.finished:
+            end = outcome.Completed(checkpoint.outputs[str(checkpoint.last_step)], checkpoint.execution_id)
+        else:
+            stream = open_stream(engine.client(claimed.request.credential), claimed.request, checkpoint)
+            end, progress = await run.guard(relay(stream, run, pause_limit=apps.settings().pause_limit))
+    except LeaseLost:
+        raise
+    except asyncio.CancelledError:
+        if pool.interruption() == "drain":
+            await run.close(outcome.GivenBack())
+            await asyncio.to_thread(task.send_again, claimed)
+            raise Ignore from None
+        await run.close(outcome.Failed(Failure("stopped", "the task was revoked or ran over its time limit")))
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, it ends the attempt, and the log says so
+        end = task.judge(error, claimed)
+    await run.close(end, progress)
+    return end

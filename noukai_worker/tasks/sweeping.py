@@ -1,0 +1,43 @@
+"""Puts a sweeper into every Celery worker, as a step of its start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import bootsteps
+
+
+class Sweeping(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no types
+    """Started with the worker, stopped before its pool drains."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, worker: Any, **_: Any) -> None:
+        self._sweeper: Any = None
+        super().__init__(worker)
+
+    def start(self, worker: Any) -> None:
+        """Start sweeping in a thread of the worker's main process."""
+        from ..sweeper import Sweeper
+        from .dispatch import end, send
+
+        app = worker.app
+        self._sweeper = Sweeper(
+            _settings(),
+            send=lambda unsent: send(app, unsent.run_id, unsent.request, unsent.dispatch),
+            end=lambda ended: end(app, ended),
+        )
+        self._sweeper.start()
+
+    def stop(self, worker: Any) -> None:  # noqa: ARG002 - Celery's signature
+        """Stop it, and wait for the round that is under way."""
+        if self._sweeper:
+            self._sweeper.stop()
+
+    terminate = stop
+
+
+def _settings() -> Any:
+    from .app import settings
+
+    return settings()

@@ -1,0 +1,54 @@
+"""Starts the two kinds of worker in this process: Celery workers with the pool, queue and concurrency that each needs."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from ..runs import operations, shared
+from . import app as apps
+from . import conf
+
+
+def execute_worker(*, concurrency: int | None = None, loglevel: str = "INFO", name: str | None = None) -> int:
+    """Run execute runs in threads until told to stop; the exit code. Raises StoreUnavailable if there is no Redis to start with."""
+    return _work(
+        "threads",
+        conf.EXECUTE_QUEUE,
+        concurrency or apps.settings().execute_concurrency,
+        loglevel,
+        name or f"execute-{os.getpid()}",
+    )
+
+
+def stream_worker(*, concurrency: int | None = None, loglevel: str = "INFO", name: str | None = None) -> int:
+    """Relay streaming runs on one event loop until told to stop; the exit code. Raises StoreUnavailable."""
+    pool = "noukai_worker.pool:TaskPool"
+    return _work(
+        pool,
+        conf.STREAM_QUEUE,
+        concurrency or apps.settings().stream_concurrency,
+        loglevel,
+        name or f"stream-{os.getpid()}",
+    )
+
+
+def _work(pool: str, queue: str, concurrency: int, loglevel: str, name: str) -> int:
+    settings = apps.settings()
+    shared(settings.redis_url).perform(operations.due(1))
+    app = apps.current()
+    worker = app.Worker(
+        pool=pool,
+        queues=[queue],
+        concurrency=concurrency,
+        loglevel=loglevel,
+        hostname=f"{name}@%h" if "@" not in name else name,
+        # Workers need not know each other: the run store is what they share.
+        without_gossip=True,
+        without_mingle=True,
+        redirect_stdouts=False,
+    )
+    # One line for each request would drown what the worker itself has to say.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    worker.start()
+    return int(worker.exitcode or 0)
