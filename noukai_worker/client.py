@@ -8,6 +8,7 @@ from typing import Any
 
 from .errors import InvalidRequest, RunCancelled, RunFailed, RunFinished
 from .runs import Mode, RunRequest, RunView, State, operations, shared
+from .settings import current
 from .subscribe import Subscription, subscribe
 from .tasks import app as apps
 from .tasks import base, dispatch
@@ -72,7 +73,7 @@ def enqueue(
     the same idempotency key).
     """
     request = RunRequest.build(
-        apps.settings().max_input_bytes,
+        current().max_input_bytes,
         flow=flow,
         message=message,
         messages=messages,
@@ -100,7 +101,7 @@ def cancel(run_id: str, *, reason: str | None = None) -> State:
     Raises RunNotFound, RunExpired, RunFinished, StoreUnavailable.
     """
     try:
-        before = shared(apps.settings().redis_url).perform(operations.cancel(run_id, reason=reason))
+        before = shared(current().redis_url).perform(operations.cancel(run_id, reason=reason))
     except RunFinished as error:
         if error.state == State.CANCELLED:
             return State.CANCELLED
@@ -116,12 +117,12 @@ async def acancel(run_id: str, *, reason: str | None = None) -> State:
 
 def show(run_id: str) -> RunView:
     """A run as it stands. Raises RunNotFound, RunExpired, StoreUnavailable."""
-    return shared(apps.settings().redis_url).perform(operations.show(run_id))
+    return shared(current().redis_url).perform(operations.show(run_id))
 
 
 def recent(limit: int = 50, state: State | None = None) -> list[RunView]:
     """The newest runs, newest first, at most `limit`; only those in `state`, if given. Raises StoreUnavailable."""
-    store = shared(apps.settings().redis_url)
+    store = shared(current().redis_url)
     found: list[RunView] = []
     offset = 0
     while len(found) < limit:

@@ -108,3 +108,16 @@ def from_environment() -> Settings:
         field = str(first["loc"][0]) if first["loc"] else "settings"
         name = field if field.startswith("NOUKAI_") else f"NOUKAI_WORKER_{field.upper()}"
         raise InvalidRequest(f"{name}: {first['msg']}") from None
+
+
+_adopted: list[Settings] = []
+
+
+def adopt(settings: Settings | None) -> None:
+    """Use these settings in this process instead of the environment's; None goes back to the environment."""
+    _adopted[:] = [settings] if settings else []
+
+
+def current() -> Settings:
+    """The settings of this process. Raises InvalidRequest if the environment holds nonsense."""
+    return _adopted[0] if _adopted else from_environment()

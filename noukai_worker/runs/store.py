@@ -15,7 +15,7 @@ import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
 from ..errors import StoreUnavailable
@@ -56,6 +56,8 @@ class RunStore:
             except NoScriptError:
                 answer = self.client.eval(script.text, len(operation.keys), *arguments)
         except (RedisError, OSError) as error:
+            if _is_bug(error):
+                raise
             raise unavailable(self.address, error) from error
         return operation.decode(answer)
 
@@ -84,11 +86,14 @@ class AsyncRunStore:
         """Carry out one operation. Raises StoreUnavailable, and what the operation raises."""
         (answer,) = await self.perform_all((operation,))
         if isinstance(answer, RedisError):
-            raise unavailable(self.address, answer) from answer
+            raise answer
         return operation.decode(answer)
 
     async def perform_all(self, operations: Sequence[Operation[Any]]) -> list[Any]:
-        """Carry out many operations in one trip; answers as Redis gives them, its errors among them. Raises StoreUnavailable."""
+        """Carry out many operations in one trip; answers as Redis gives them, scripts' errors among them.
+
+        Raises StoreUnavailable; then some operations may have been carried out.
+        """
         try:
             answers = await self._trip(operations)
             forgotten = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
@@ -97,6 +102,9 @@ class AsyncRunStore:
                     await self.client.script_load(scripts.load(name).text)
                 for n, answer in zip(forgotten, await self._trip([operations[n] for n in forgotten]), strict=True):
                     answers[n] = answer
+            for answer in answers:
+                if isinstance(answer, RedisError) and not _is_bug(answer):
+                    raise answer
         except (RedisError, OSError) as error:
             raise unavailable(self.address, error) from error
         return answers
@@ -120,6 +128,11 @@ def shared(url: str) -> RunStore:
 
 
 os.register_at_fork(after_in_child=shared.cache_clear)
+
+
+def _is_bug(error: Exception) -> bool:
+    """Whether a script refused its arguments, rather than Redis its service (out of memory, read-only, loading …)."""
+    return type(error) is ResponseError and str(error).startswith(("ILLEGAL", "ERR"))
 
 
 def unavailable(shown: str, error: Exception) -> StoreUnavailable:

@@ -8,24 +8,27 @@ from typing import Any
 from celery import Celery, _state
 from kombu import Exchange, Queue
 
-from ..settings import Settings, from_environment
+from .. import settings as process
+from ..settings import Settings
 from . import conf
 from .sweeping import Sweeping
 
-_configured: list[tuple[Celery, Settings]] = []
+_configured: list[Celery] = []
 
 
 def configure(app: Celery, settings: Settings | None = None) -> Celery:
     """Make an application's Celery app carry the tasks: routes, the settings that the laws need, a sweeper in its workers.
 
-    `settings` default to the environment's. Settings of the app that these replace are listed in the README. Returns `app`.
+    `settings` replace the environment's in this process; what is replaced in the app's own is listed in the README. Returns `app`.
     """
-    settings = settings or from_environment()
+    if settings:
+        process.adopt(settings)
+    settings = process.current()
     changes = conf.needed(settings)
     changes["task_routes"] = _routes(app.conf.task_routes, changes["task_routes"])
     app.conf.update(changes)
     app.steps["worker"].add(Sweeping)
-    _configured[:] = [(app, settings)]
+    _configured[:] = [app]
     _register(app)
     return app
 
@@ -33,7 +36,11 @@ def configure(app: Celery, settings: Settings | None = None) -> Celery:
 @cache
 def standalone() -> Celery:
     """The app of `celery -A noukai_worker`, configured by the environment alone."""
-    settings = from_environment()
+    return build(process.current())
+
+
+def build(settings: Settings) -> Celery:
+    """A Celery app of this project alone."""
     app = Celery("noukai_worker", set_as_current=False)
     app.config_from_object(conf.alone(settings))
     app.conf.task_queues = _queues()
@@ -44,12 +51,7 @@ def standalone() -> Celery:
 
 def current() -> Celery:
     """The app that enqueues and sweeps in this process."""
-    return _configured[-1][0] if _configured else standalone()
-
-
-def settings() -> Settings:
-    """The settings that go with `current()`."""
-    return _configured[-1][1] if _configured else from_environment()
+    return _configured[0] if _configured else standalone()
 
 
 def adopt_default() -> None:

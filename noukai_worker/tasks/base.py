@@ -18,7 +18,7 @@ from kombu.exceptions import OperationalError
 from ..errors import InvalidRequest, RunEnded, RunFailed
 from ..runs import Failure, Mode, RunRequest, State, outcome
 from ..runs.operations import Claimed, Refused
-from . import app as apps
+from ..settings import current
 from . import dispatch, policy
 
 logger = get_task_logger(__name__)
@@ -80,7 +80,7 @@ class FlowTask(Task):  # type: ignore[misc] # Celery has no types
         fields = dict(zip(names, args, strict=False)) | dict(kwargs) | {"mode": self.mode}
         if "flow" not in fields:
             raise InvalidRequest(f'{self.name} needs a flow: "org/project/slug"')
-        return RunRequest.build(apps.settings().max_input_bytes, **fields)
+        return RunRequest.build(current().max_input_bytes, **fields)
 
     # What follows runs in a worker.
 
@@ -121,7 +121,7 @@ class FlowTask(Task):  # type: ignore[misc] # Celery has no types
 
     def judge(self, error: Exception, claimed: Claimed) -> outcome.Outcome:
         """How an attempt that raised `error` ends."""
-        settings = apps.settings()
+        settings = current()
         request = claimed.request
         verdict = policy.classify(error, self.mode)
         if isinstance(verdict, policy.Hopeless) and verdict.failure.code == "internal_error":

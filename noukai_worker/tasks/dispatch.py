@@ -16,8 +16,7 @@ from kombu.utils import json
 from ..errors import InvalidRequest, RunCancelled, RunFailed
 from ..runs import RunRequest, operations, shared
 from ..runs.operations import Created, Ended, Operation
-from ..settings import Settings
-from . import app as apps
+from ..settings import Settings, current
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +71,7 @@ def submit(app: Celery, submission: Submission) -> Created:
     If the broker does not answer, a sweeper sends the message; the run is accepted all the same. Raises StoreUnavailable,
     IdempotencyConflict, RunExpired.
     """
-    settings = apps.settings()
+    settings = current()
     created = shared(settings.redis_url).perform(record(submission, settings))
     if created.new and not submission.delay:
         try:
@@ -94,8 +93,11 @@ def end(app: Celery, ended: Ended) -> None:
 
 
 def end_cancelled(app: Celery, run_id: str) -> None:
-    """Tell Celery that a run was cancelled."""
-    app.backend.mark_as_revoked(run_id, reason=str(RunCancelled(run_id)), state=states.REVOKED)
+    """Tell Celery that a run was cancelled; the run's own record says so already."""
+    try:
+        app.backend.mark_as_revoked(run_id, reason=str(RunCancelled(run_id)), state=states.REVOKED)
+    except (OperationalError, OSError, RuntimeError) as error:  # the Redis backend raises RuntimeError when it gives up
+        logger.warning("run %s is cancelled; Celery could not be told (%s)", run_id, error)
 
 
 def _publish(app: Celery, run_id: str, request: RunRequest, options: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ import noukai_sdk
 from ..errors import StoreUnavailable
 from ..runs import Failure, RunStore, operations, outcome, shared
 from ..runs.operations import Claimed, Fenced
-from . import app as apps
+from ..settings import current
 from . import conf, dispatch
 from .base import FlowTask
 from .clients import client
@@ -34,7 +34,7 @@ class ExecuteTask(FlowTask):
 @shared_task(bind=True, base=ExecuteTask, name="noukai.execute", queue=conf.EXECUTE_QUEUE)  # type: ignore[untyped-decorator]
 def execute_flow(self: ExecuteTask, flow: str, message: str | None = None, **fields: Any) -> Any:  # noqa: ARG001 - the record counts
     """Execute a flow. The result is the flow's output. Takes what `enqueue` takes of the flow's input."""
-    settings = apps.settings()
+    settings = current()
     store = shared(settings.redis_url)
     unrecorded = self.ensure_recorded()
     if unrecorded:
@@ -51,7 +51,7 @@ def execute_flow(self: ExecuteTask, flow: str, message: str | None = None, **fie
 
 
 def _call(task: ExecuteTask, claimed: Claimed) -> outcome.Outcome:
-    request, settings = claimed.request, apps.settings()
+    request, settings = claimed.request, current()
     try:
         result = (
             client(settings, request.credential)

@@ -11,8 +11,8 @@ from celery.exceptions import Ignore
 from .. import pool
 from ..runs import Failure, operations, outcome
 from ..runs.operations import Claimed
+from ..settings import current
 from ..stream import Engine, HeldRun, LeaseLost, open_stream, relay
-from . import app as apps
 from . import conf, dispatch
 from .base import FlowTask
 
@@ -31,7 +31,7 @@ def stream_flow(self: StreamTask, flow: str, message: str | None = None, **field
 
 
 async def _attempt(task: StreamTask) -> Any:
-    engine = Engine.here(apps.settings())
+    engine = Engine.here(current())
     if not pool.running_in_pool():
         try:
             return await _claim_and_relay(task, engine)
@@ -43,7 +43,7 @@ async def _attempt(task: StreamTask) -> Any:
 
 
 async def _claim_and_relay(task: StreamTask, engine: Engine) -> Any:
-    settings = apps.settings()
+    settings = current()
     unrecorded = task.ensure_recorded()
     if unrecorded:
         await engine.writer.perform(dispatch.record(unrecorded, settings))
@@ -68,7 +68,7 @@ async def _relay(task: StreamTask, engine: Engine, claimed: Claimed, run: HeldRu
             end = outcome.Completed(checkpoint.outputs[str(checkpoint.last_step)], checkpoint.execution_id)
         else:
             stream = open_stream(engine.client(claimed.request.credential), claimed.request, checkpoint)
-            end, progress = await run.guard(relay(stream, run, pause_limit=apps.settings().pause_limit))
+            end, progress = await run.guard(relay(stream, run, pause_limit=current().pause_limit))
     except LeaseLost:
         raise
     except asyncio.CancelledError:

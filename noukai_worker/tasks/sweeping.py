@@ -18,12 +18,13 @@ class Sweeping(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no t
 
     def start(self, worker: Any) -> None:
         """Start sweeping in a thread of the worker's main process."""
+        from ..settings import current
         from ..sweeper import Sweeper
         from .dispatch import end, send
 
         app = worker.app
         self._sweeper = Sweeper(
-            _settings(),
+            current(),
             send=lambda unsent: send(app, unsent.run_id, unsent.request, unsent.dispatch),
             end=lambda ended: end(app, ended),
         )
@@ -35,9 +36,3 @@ class Sweeping(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no t
             self._sweeper.stop()
 
     terminate = stop
-
-
-def _settings() -> Any:
-    from .app import settings
-
-    return settings()

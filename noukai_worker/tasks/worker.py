@@ -5,44 +5,36 @@ from __future__ import annotations
 import logging
 import os
 
+from celery.utils.nodenames import default_nodename, host_format
+
 from ..runs import operations, shared
+from ..settings import current
 from . import app as apps
 from . import conf
 
 
 def execute_worker(*, concurrency: int | None = None, loglevel: str = "INFO", name: str | None = None) -> int:
-    """Run execute runs in threads until told to stop; the exit code. Raises StoreUnavailable if there is no Redis to start with."""
-    return _work(
-        "threads",
-        conf.EXECUTE_QUEUE,
-        concurrency or apps.settings().execute_concurrency,
-        loglevel,
-        name or f"execute-{os.getpid()}",
-    )
+    """Run execute runs in threads until told to stop; the exit code. Raises StoreUnavailable if there is no Redis to begin with."""
+    concurrency = concurrency or current().execute_concurrency
+    return _work("threads", conf.EXECUTE_QUEUE, concurrency, loglevel, name or f"execute-{os.getpid()}")
 
 
 def stream_worker(*, concurrency: int | None = None, loglevel: str = "INFO", name: str | None = None) -> int:
     """Relay streaming runs on one event loop until told to stop; the exit code. Raises StoreUnavailable."""
-    pool = "noukai_worker.pool:TaskPool"
+    concurrency = concurrency or current().stream_concurrency
     return _work(
-        pool,
-        conf.STREAM_QUEUE,
-        concurrency or apps.settings().stream_concurrency,
-        loglevel,
-        name or f"stream-{os.getpid()}",
+        "noukai_worker.pool:TaskPool", conf.STREAM_QUEUE, concurrency, loglevel, name or f"stream-{os.getpid()}"
     )
 
 
 def _work(pool: str, queue: str, concurrency: int, loglevel: str, name: str) -> int:
-    settings = apps.settings()
-    shared(settings.redis_url).perform(operations.due(1))
-    app = apps.current()
-    worker = app.Worker(
+    shared(current().redis_url).perform(operations.due(1))
+    worker = apps.current().Worker(
         pool=pool,
         queues=[queue],
         concurrency=concurrency,
         loglevel=loglevel,
-        hostname=f"{name}@%h" if "@" not in name else name,
+        hostname=host_format(default_nodename(name if "@" in name else f"{name}@%h")),
         # Workers need not know each other: the run store is what they share.
         without_gossip=True,
         without_mingle=True,

@@ -1,0 +1,1 @@
+"""A whole Noukai and its workers on one machine, for development and tests."""

@@ -1,0 +1,62 @@
+"""``python -m noukai_worker.dev.flow_server``: the flow server as a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from .errors import FlowServerError
+from .flow_file import load_flows
+from .server import DEFAULT_HOST, DEFAULT_PORT, RunningServer, serve
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until told to stop; return the exit status: 0, or 1 after one line on standard error."""
+    options = _parser().parse_args(arguments)
+
+    def ready(server: RunningServer) -> None:
+        if options.port_file is not None:
+            # Renamed into place: whoever sees the file sees all of it.
+            partial = options.port_file.with_name(options.port_file.name + ".part")
+            partial.write_text(f"{server.port}\n", encoding="ascii")
+            os.replace(partial, options.port_file)  # noqa: PTH105 - the atomic one by contract
+        sys.stdout.write(server.base_url + "\n")
+        sys.stdout.flush()
+
+    try:
+        serve(
+            options.host,
+            options.port,
+            api_keys=options.api_key,
+            broke_api_keys=options.broke_api_key,
+            flows=load_flows(options.flows) if options.flows else None,
+            ready=ready,
+        )
+    except FlowServerError as exc:
+        sys.stderr.write(f"flow server: {exc}\n")
+        return 1
+    except KeyboardInterrupt:
+        # uvicorn repeats the signal once it has stopped.
+        return 0
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="flow_server", description="A local Noukai: runs sample flows, and your own.")
+    parser.add_argument("--host", default=DEFAULT_HOST, help="address to listen on (default %(default)s, and ::1)")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 takes a free one (default %(default)s)")
+    parser.add_argument("--port-file", type=Path, metavar="FILE", help="write the port here once requests are accepted")
+    parser.add_argument(
+        "--api-key", action="append", default=[], metavar="KEY", help="accept only this key (repeatable)"
+    )
+    parser.add_argument(
+        "--broke-api-key", action="append", default=[], metavar="KEY", help="402 for this key (repeatable)"
+    )
+    parser.add_argument("--flows", metavar="FILE", help="TOML file of flows to offer beside the samples")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from celery import _state
+
+from noukai_worker.runs import Entry, RunStore, RunView, operations, shared
+from noukai_worker.settings import Settings, adopt
+from noukai_worker.tasks import app as apps
+from tests.support.leaks import immortal
+from tests.support.processes import KEY, FlowServer, RedisServer, Worker, until
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> Iterator[str]:
+    """An empty real server; afterwards no key of ours may be immortal."""
+    with contextlib.closing(redis.Redis.from_url(redis_server.url)) as client:
+        client.flushall()
+        yield redis_server.url
+        assert immortal(client) == []
+
+
+@pytest.fixture(scope="session")
+def flow_server_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlowServer]:
+    server = FlowServer(tmp_path_factory.mktemp("flow-server"), "--api-key", KEY)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def flow_server(flow_server_process: FlowServer) -> FlowServer:
+    flow_server_process.reset()
+    return flow_server_process
+
+
+@dataclass
+class House:
+    """A whole installation: stores, a flow server, workers on demand; this process is the enqueuer."""
+
+    settings: Settings
+    flow_server: FlowServer
+    folder: Path
+    store: RunStore
+    workers: list[Worker] = field(default_factory=list)
+
+    def worker(self, kind: str, **env: str) -> Worker:
+        worker = Worker(kind, self.folder, self.env | env)
+        self.workers.append(worker)
+        worker.start()
+        return worker
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {
+            "NOUKAI_REDIS_URL": self.settings.redis_url,
+            "NOUKAI_BASE_URL": self.flow_server.base_url,
+            "NOUKAI_API_KEY": KEY,
+            "NOUKAI_WORKER_BACKOFF_BASE": "0.2",
+        }
+
+    def view(self, run_id: str) -> RunView:
+        return self.store.perform(operations.show(run_id))
+
+    def log(self, run_id: str) -> tuple[Entry, ...]:
+        """The run's whole log, proved to be numbered 1 … n."""
+        page = self.store.perform(operations.read(run_id, after=0, limit=100_000))
+        assert [entry.seq for entry in page.entries] == list(range(1, page.last + 1))
+        assert not any(entry.terminal for entry in page.entries[:-1])
+        return page.entries
+
+    def types(self, run_id: str) -> list[str]:
+        return [entry.type for entry in self.log(run_id)]
+
+    def wait(self, *run_ids: str, within: float = 60.0) -> list[RunView]:
+        """Until all have ended."""
+        waiting = list(run_ids)
+
+        def ended() -> bool:
+            waiting[:] = [run_id for run_id in waiting if not self.view(run_id).state.terminal]
+            return not waiting
+
+        try:
+            until(ended, f"{len(run_ids)} runs end", within=within)
+        except AssertionError as error:
+            logs = "\n".join(worker.output()[-3000:] for worker in self.workers)
+            raise AssertionError(f"{error}; {[self.view(run_id) for run_id in waiting[:3]]}\n{logs}") from None
+        return [self.view(run_id) for run_id in run_ids]
+
+
+@pytest.fixture
+def house(redis_url: str, flow_server: FlowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    settings = Settings(redis_url=redis_url, base_url=flow_server.base_url)
+    for name in ("NOUKAI_API_KEY", "NOUKAI_ENV", "NOUKAI_BROKER_URL"):
+        monkeypatch.delenv(name, raising=False)
+    with _enqueuing(settings):
+        house = House(settings, flow_server, tmp_path, RunStore(redis_url))
+        yield house
+        for worker in house.workers:
+            if worker.alive:
+                worker.resume()  # a stopped process hears nothing
+            worker.stop()
+        house.store.close()
+
+
+@contextlib.contextmanager
+def _enqueuing(settings: Settings) -> Iterator[Any]:
+    app = apps.build(settings)
+    apps.configure(app, settings)
+    app.set_current()
+    yield app
+    gc.collect()  # Celery's results unsubscribe when they are collected; their app must still be there
+    _state._tls.current_app = None
+    if app.backend.result_consumer._pubsub:
+        app.backend.result_consumer.stop()
+    app.backend.client.close()
+    app.close()
+    shared(settings.redis_url).close()
+    shared.cache_clear()
+    apps._configured.clear()
+    adopt(None)

@@ -1,0 +1,146 @@
+"""The main job: a run is enqueued, worked on and watched, under one id, by real processes."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+import redis
+from celery.result import AsyncResult
+
+from noukai_worker import enqueue, execute_flow, stream_flow
+from noukai_worker.errors import IdempotencyConflict, RunFailed
+from noukai_worker.runs import State, keys
+from noukai_worker.tasks import app as apps
+from tests.integration.conftest import House
+from tests.support.processes import until
+
+pytestmark = pytest.mark.integration
+
+
+def test_a_streaming_run_has_one_id_and_one_whole_log(house: House) -> None:
+    house.worker("stream")
+    run = enqueue("acme/spelling/grade-3", message="Hello", metadata={"user": 7})
+    (view,) = house.wait(run.id)
+    assert (view.state, view.attempt, view.step_index, view.step_count) == (State.COMPLETED, 1, 2, 2)
+    types = house.types(run.id)
+    assert types[:4] == ["run.queued", "run.started", "run_started", "step_started"]
+    assert types[-2:] == ["flow_completed", "run.completed"]
+    assert types.count("step_completed") == 2
+    assert [entry.data["stepIndex"] for entry in house.log(run.id) if entry.type == "step_completed"] == [0, 1]
+    assert AsyncResult(run.id, app=apps.current()).get(timeout=10) == view.result
+    assert run.result() == view.result
+
+
+def test_an_execute_run_has_the_same_log_and_result(house: House) -> None:
+    house.worker("execute")
+    run = enqueue("acme/process/default", message="Hello", mode="execute")
+    (view,) = house.wait(run.id)
+    assert house.types(run.id) == ["run.queued", "run.started", "run.completed"]
+    assert view.result is not None
+    assert AsyncResult(run.id, app=apps.current()).get(timeout=10) == view.result
+
+
+def test_celerys_own_words(house: House) -> None:
+    house.worker("execute")
+    house.worker("stream")
+    executed = execute_flow.delay("acme/spelling/grade-3", message="Hello")
+    streamed = stream_flow.apply_async(("acme/spelling/grade-3",), {"message": "Hello"}, countdown=0.5)
+    by_name = apps.current().send_task("noukai.stream", ("acme/spelling/grade-3", "Hello"), queue="noukai.stream")
+    assert executed.get(timeout=30) == streamed.get(timeout=30) == by_name.get(timeout=30)
+    for result in (executed, streamed, by_name):
+        assert house.types(result.id)[-1] == "run.completed"
+
+
+def test_links_and_groups_go_with_a_run(house: House) -> None:
+    from celery import group  # noqa: PLC0415
+
+    house.worker("execute")
+    job = group(execute_flow.si("acme/demo/hello-world", message=str(n)) for n in range(3))
+    results = job.apply_async()
+    assert len(results.get(timeout=30)) == 3
+    chained = (
+        execute_flow.si("acme/demo/hello-world", message="1") | execute_flow.si("acme/demo/hello-world", message="2")
+    ).apply_async()
+    assert "2" in str(chained.get(timeout=30))
+
+
+def test_a_bare_subscriber_sees_each_entry_once_in_order(house: House) -> None:
+    house.worker("stream")
+    heard: list[bytes] = []
+    with (
+        redis.Redis.from_url(house.settings.redis_url) as client,
+        client.pubsub(ignore_subscribe_messages=True) as channel,
+    ):
+        run = enqueue("acme/spelling/grade-3", message="Hello", delay=0.5)
+        channel.subscribe(keys.channel(run.id))
+
+        def listen() -> None:
+            for message in channel.listen():
+                heard.append(message["data"])
+                if json.loads(message["data"])["type"] == "run.completed":
+                    return
+
+        ear = threading.Thread(target=listen, daemon=True)
+        ear.start()
+        house.wait(run.id)
+        ear.join(10)
+    assert heard == [entry.raw for entry in house.log(run.id)[1:]]
+
+
+def test_one_key_is_one_run_and_another_request_is_refused(house: House) -> None:
+    house.worker("stream")
+    first = enqueue("acme/demo/two-step", message="once", idempotency_key="k")
+    second = enqueue("acme/demo/two-step", message="once", idempotency_key="k")
+    assert (second.id, second.token, second.new) == (first.id, first.token, False)
+    with pytest.raises(IdempotencyConflict):
+        enqueue("acme/demo/two-step", message="twice", idempotency_key="k")
+    house.wait(first.id)
+    third = enqueue("acme/demo/two-step", message="once", idempotency_key="k")
+    assert (third.id, third.new) == (first.id, False)
+    assert house.types(first.id).count("run.started") == 1
+
+
+def test_a_delayed_run_waits_without_a_message(house: House) -> None:
+    house.worker("stream")
+    run = enqueue("acme/demo/hello-world", message="later", delay=1.5)
+    (view,) = house.wait(run.id)
+    assert view.updated_at - view.created_at >= 1.5
+
+
+def test_a_hopeless_run_fails_in_celery_too(house: House) -> None:
+    house.worker("stream")
+    run = enqueue("acme/demo/nowhere", message="x")
+    with pytest.raises(RunFailed, match="FLOW_NOT_FOUND"):
+        AsyncResult(run.id, app=apps.current()).get(timeout=30)
+    with pytest.raises(RunFailed, match="FLOW_NOT_FOUND"):
+        run.result()
+
+
+def test_no_key_is_a_failure_that_names_the_remedy(house: House) -> None:
+    house.worker("stream", NOUKAI_API_KEY="")
+    run = enqueue("acme/demo/hello-world", message="x")
+    (view,) = house.wait(run.id)
+    assert view.failure
+    assert view.failure.code == "credential_missing"
+    assert "NOUKAI_API_KEY" in view.failure.message
+
+
+@pytest.mark.parametrize("mode", ["stream", "execute"])
+def test_a_running_run_can_be_cancelled(house: House, mode: str) -> None:
+    house.worker(mode)
+    run = enqueue("acme/demo/slow-essay", message="x", mode=mode)  # type: ignore[arg-type]
+    until(lambda: house.view(run.id).state is State.RUNNING, "the run is claimed")
+    assert run.cancel(reason="enough") is State.RUNNING
+    assert house.types(run.id)[-1] == "run.cancelled"
+    if mode == "stream":
+        until(lambda: _open_streams(house, run.id) == 0, "the worker lets go")
+    assert AsyncResult(run.id, app=apps.current()).state == "REVOKED"
+    assert run.cancel() is State.CANCELLED
+
+
+def _open_streams(house: House, run_id: str) -> int:
+    return (
+        0 if "is no longer ours" in house.workers[-1].output() or "was taken from" in house.workers[-1].output() else 1
+    )
