@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -16,7 +15,6 @@ _EXTRAS = {
     "starlette": "web",
     "flower": "flower",
 }
-_BROKEN_PIPE = 141
 _INTERRUPTED = 130
 
 
@@ -33,10 +31,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _say(f'{package} is not installed: pip install "noukai-worker[{_EXTRAS[package]}]"')
     except NoukaiWorkerError as error:
         return _say(str(error))
-    except BrokenPipeError:
-        # Nobody reads any more. Python would complain once again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _BROKEN_PIPE
     except KeyboardInterrupt:
         return _INTERRUPTED
 

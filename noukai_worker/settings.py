@@ -25,7 +25,12 @@ class Settings(BaseSettings):
         env_prefix="NOUKAI_WORKER_", frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True
     )
 
-    redis_url: str = Field("redis://127.0.0.1:6379/0", repr=False, validation_alias=_named("NOUKAI_REDIS_URL"))
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0",
+        pattern=r"^(redis|rediss|unix)://",
+        repr=False,
+        validation_alias=_named("NOUKAI_REDIS_URL"),
+    )
     """Where runs live: a Redis or Valkey server (redis://, rediss:// or unix://)."""
     broker_url: str | None = Field(None, repr=False, validation_alias=_named("NOUKAI_BROKER_URL"))
     """Celery's broker; the server of `redis_url` unless given."""
@@ -106,7 +111,8 @@ def from_environment() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         field = str(first["loc"][0]) if first["loc"] else "settings"
-        name = field if field.startswith("NOUKAI_") else f"NOUKAI_WORKER_{field.upper()}"
+        plain = field in ("redis_url", "broker_url", "api_key", "env", "base_url")
+        name = f"NOUKAI_{field.upper()}" if plain else f"NOUKAI_WORKER_{field.upper()}"
         raise InvalidRequest(f"{name}: {first['msg']}") from None
 
 

@@ -49,7 +49,7 @@ class Writer:
                 batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
                 # A writer that was cancelled in the queue must not write behind its own back.
                 batch = [(operation, answer) for operation, answer in batch if not answer.done()]
-                answers = await self._deliver([operation for operation, _ in batch])
+                answers = await self._deliver([operation for operation, _ in batch]) if batch else []
                 for (_, waiting), answer in zip(batch, answers, strict=True):
                     if waiting.done():
                         continue

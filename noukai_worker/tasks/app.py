@@ -10,8 +10,10 @@ from kombu import Exchange, Queue
 
 from .. import settings as process
 from ..settings import Settings
-from . import conf
+from . import conf, execute, stream
 from .sweeping import Sweeping
+
+TASKS = (execute.execute_flow, stream.stream_flow)
 
 _configured: list[Celery] = []
 
@@ -29,7 +31,7 @@ def configure(app: Celery, settings: Settings | None = None) -> Celery:
     app.conf.update(changes)
     app.steps["worker"].add(Sweeping)
     _configured[:] = [app]
-    _register(app)
+    app.finalize(auto=True)  # takes up the tasks that `shared_task` has declared
     return app
 
 
@@ -45,7 +47,7 @@ def build(settings: Settings) -> Celery:
     app.config_from_object(conf.alone(settings))
     app.conf.task_queues = _queues()
     app.steps["worker"].add(Sweeping)
-    _register(app)
+    app.finalize(auto=True)  # takes up the tasks that `shared_task` has declared
     return app
 
 
@@ -58,12 +60,6 @@ def adopt_default() -> None:
     """Let `execute_flow.delay(...)` work in a process that has no Celery app: the stand-alone one becomes the default."""
     if not _configured and _state.default_app is None and _state._tls.current_app is None:
         _state.set_default_app(standalone())
-
-
-def _register(app: Celery) -> None:
-    from . import execute, stream  # noqa: F401 - their shared_task declarations reach every app that is finalised
-
-    app.finalize(auto=True)
 
 
 def _queues() -> list[Any]:

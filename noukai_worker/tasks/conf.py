@@ -48,6 +48,8 @@ def redis_transport() -> dict[str, Any]:
         "socket_connect_timeout": 5,
         "socket_keepalive": True,
         "health_check_interval": 25,
+        # Seconds that one look for messages blocks; a stopping worker waits for it to return.
+        "polling_interval": 0.2,
     }
 
 

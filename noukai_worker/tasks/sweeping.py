@@ -6,6 +6,10 @@ from typing import Any
 
 from celery import bootsteps
 
+from ..settings import current
+from ..sweeper import Sweeper
+from .dispatch import end, send
+
 
 class Sweeping(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no types
     """Started with the worker, stopped before its pool drains."""
@@ -13,15 +17,11 @@ class Sweeping(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no t
     requires = ("celery.worker.components:Pool",)
 
     def __init__(self, worker: Any, **_: Any) -> None:
-        self._sweeper: Any = None
+        self._sweeper: Sweeper | None = None
         super().__init__(worker)
 
     def start(self, worker: Any) -> None:
         """Start sweeping in a thread of the worker's main process."""
-        from ..settings import current
-        from ..sweeper import Sweeper
-        from .dispatch import end, send
-
         app = worker.app
         self._sweeper = Sweeper(
             current(),
