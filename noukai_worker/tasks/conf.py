@@ -68,6 +68,4 @@ def alone(settings: Settings) -> dict[str, Any]:
         "timezone": "UTC",
         "worker_hijack_root_logger": True,
         "worker_redirect_stdouts": False,
-        # An own table of results, so that no other application's clean-up touches them.
-        "result_backend_thread_safe": True,
     }

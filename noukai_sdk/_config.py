@@ -1,0 +1,156 @@
+"""This room settles how a client is set up: key, base URL, defaults (WIRE.md 1)."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import os
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from noukai_sdk._errors import AuthenticationError
+from noukai_sdk._protocol.paths import name
+from noukai_sdk._version import __version__
+
+LogHandler = Callable[[dict[str, Any]], None]
+
+DEFAULT_TIMEOUT_SECONDS = 300.0
+DEFAULT_MAX_RETRIES = 1
+API_VERSION = "2026-05-31"
+USER_AGENT = (
+    f"noukai-python/{__version__} (httpx/{httpx.__version__}; python/{platform.python_version()}; {platform.system()})"
+)
+_PRODUCTION = "https://api.noukai.dev/api/v1"
+_LOCAL = "http://localhost:8080/api/v1"
+_BASE_URLS = {"production": _PRODUCTION, "dev": _LOCAL, "development": _LOCAL}
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings of a client, checked. `timeout` in seconds, None never."""
+
+    api_key: str = field(repr=False)
+    base_url: str
+    org: str | None
+    project: str | None
+    session_id: str | None
+    timeout: float
+    max_retries: int
+    log_handler: LogHandler | None
+    log_payloads: bool
+
+    @property
+    def defaults(self) -> tuple[str, str] | None:
+        return None if self.org is None or self.project is None else (self.org, self.project)
+
+    @property
+    def is_local(self) -> bool:
+        return is_loopback(urlsplit(self.base_url).hostname)
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        api_key: str | None,
+        env: str | None,
+        base_url: str | None,
+        org: str | None,
+        project: str | None,
+        session_id: str | None,
+        timeout: float | None,
+        max_retries: int | None,
+        log_handler: LogHandler | None,
+        log_payloads: bool,
+        environ: Mapping[str, str] = os.environ,
+    ) -> Config:
+        """Raises AuthenticationError for an unusable key, ValueError for everything else."""
+        if (org is None) != (project is None):
+            raise ValueError("org and project go together: pass both, or neither")
+        return cls(
+            api_key=_key(api_key or environ.get("NOUKAI_API_KEY")),
+            base_url=_base_url(base_url, env, environ),
+            org=None if org is None else name(org, "org"),
+            project=None if project is None else name(project, "project"),
+            session_id=checked_session_id(session_id),
+            timeout=DEFAULT_TIMEOUT_SECONDS if timeout is None else seconds(timeout, "timeout"),
+            max_retries=DEFAULT_MAX_RETRIES if max_retries is None else count(max_retries, "max_retries"),
+            log_handler=log_handler,
+            log_payloads=log_payloads,
+        )
+
+
+def seconds(value: object, what: str) -> float:
+    """A duration in seconds from 0 on. Raises ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or value < 0:
+        raise ValueError(f"{what} must be a number of seconds from 0 on, not {value!r}")
+    return float(value)
+
+
+def count(value: object, what: str) -> int:
+    """A whole number from 0 on. Raises ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{what} must be a whole number from 0 on, not {value!r}")
+    return value
+
+
+def checked_session_id(session_id: object) -> str | None:
+    """A session id that fits in a header. Raises ValueError."""
+    if session_id is None:
+        return None
+    if isinstance(session_id, str) and session_id.isascii() and session_id.isprintable():
+        return session_id
+    raise ValueError(f"session_id {session_id!r} cannot be sent in a header; use printable ASCII")
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether requests to `host` stay on this machine."""
+    if host is None:
+        return False
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _key(api_key: object) -> str:
+    if not api_key:
+        raise AuthenticationError("no API key: pass api_key=, or set NOUKAI_API_KEY", sent=False)
+    if not isinstance(api_key, str) or not api_key.startswith("nk_"):
+        raise AuthenticationError("this is not an API key: keys start with nk_", sent=False)
+    if not (api_key.isascii() and api_key.isprintable()) or " " in api_key:
+        raise AuthenticationError("the API key holds spaces or control characters; copy it again", sent=False)
+    return api_key
+
+
+def _base_url(base_url: str | None, env: str | None, environ: Mapping[str, str]) -> str:
+    if base_url:
+        return _checked_url(base_url, "base_url")
+    if env:
+        return _environment(env, "env")
+    if from_environ := environ.get("NOUKAI_BASE_URL"):
+        return _checked_url(from_environ, "NOUKAI_BASE_URL")
+    return _environment(environ.get("NOUKAI_ENV") or "production", "NOUKAI_ENV")
+
+
+def _environment(env: str, what: str) -> str:
+    if env not in _BASE_URLS:
+        raise ValueError(f'{what} {env!r} is unknown; use "production" or "dev", or base_url= for another server')
+    return _BASE_URLS[env]
+
+
+def _checked_url(url: str, what: str) -> str:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f"{what} {url!r} is not a URL: {error}") from error
+    if not host or parts.query or parts.fragment or "@" in parts.netloc or not url.isascii() or not url.isprintable():
+        raise ValueError(f"{what} must look like https://host/api/v1, without query, fragment or user")
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
+        raise ValueError(f"{what} {url!r} must use https; http is for this machine only, as it would show the key")
+    return url.rstrip("/")

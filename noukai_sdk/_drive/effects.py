@@ -1,0 +1,73 @@
+"""This room does single effects: it sends a request, or calls the user's function."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Generator
+from typing import Any, TypeVar
+
+import httpx
+
+from noukai_sdk._errors import NoukaiError
+from noukai_sdk._protocol.effects import Call, Effect, Send
+from noukai_sdk._transport import Connection, failed_request, is_failure
+
+T = TypeVar("T")
+SyncConnection = Connection[httpx.Client]
+AsyncConnection = Connection[httpx.AsyncClient]
+
+
+def advance(conversation: Generator[Effect, Any, T], outcome: Any, error: NoukaiError | None) -> Effect:
+    """The next effect, after the outcome or the error of the last."""
+    return conversation.send(outcome) if error is None else conversation.throw(error)
+
+
+def open_response(
+    send: Send, connection: SyncConnection, at_most: Callable[[float], float] | None = None
+) -> httpx.Response:
+    """Send a request; `at_most` cuts its timeouts, in seconds, to what a deadline leaves. Raises NoukaiError."""
+    request = connection.request(send)
+    if at_most is not None:
+        timeouts = request.extensions["timeout"]
+        timeouts.update({phase: at_most(seconds) for phase, seconds in timeouts.items()})
+    connection.log_request(send)
+    try:
+        response = connection.http.send(request, auth=None, follow_redirects=False, stream=send.stream)
+        if send.stream and not response.is_success:
+            response.read()
+    except Exception as error:
+        if not is_failure(error):
+            raise
+        raise failed_request(error) from error
+    return response
+
+
+async def aopen_response(send: Send, connection: AsyncConnection) -> httpx.Response:
+    """Send a request. Raises NoukaiError."""
+    request = connection.request(send)
+    connection.log_request(send)
+    try:
+        response = await connection.http.send(request, auth=None, follow_redirects=False, stream=send.stream)
+        if send.stream and not response.is_success:
+            await response.aread()
+    except Exception as error:
+        if not is_failure(error):
+            raise
+        raise failed_request(error) from error
+    return response
+
+
+def call(effect: Call) -> Any:
+    """What the user's function returns. Raises TypeError if it turns out to be async."""
+    value = effect.function(effect.argument)
+    if inspect.isawaitable(value):
+        if inspect.iscoroutine(value):
+            value.close()
+        raise TypeError("tool_handler is async, but the client is sync; pass a plain function, or use AsyncNoukai")
+    return value
+
+
+async def acall(effect: Call) -> Any:
+    """What the user's function returns, awaited if need be."""
+    value = effect.function(effect.argument)
+    return await value if inspect.isawaitable(value) else value

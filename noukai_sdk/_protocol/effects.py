@@ -1,0 +1,71 @@
+"""This room names what a conversation wants done: it yields an effect, the driver does it and sends back the outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from noukai_sdk._models.frames import Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a request; the outcome is a `Reply`. `timeout` in seconds, None for the client's."""
+
+    method: str
+    path: str
+    body: dict[str, Any] | None = None
+    session_id: str | None = None
+    timeout: float | None = None
+    stream: bool = False
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the server said. `body` is None for a stream that is now open; `received_at` is Unix time in seconds."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes | None
+    received_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Wait so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Call the user's function; the outcome is what it returns."""
+
+    function: Callable[[Any], Any]
+    argument: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Read from the open stream; the outcome is bytes, or None at the end of the body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Be done with the open stream in a way that lets its connection be used again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Hand these frames to the caller. After the last ones of a call only its connection is left to be freed."""
+
+    frames: list[Frame]
+    is_last: bool
+
+
+READ: Final = Read()
+FINISH: Final = Finish()
+
+Effect = Send | Sleep | Call | Read | Finish | Deliver

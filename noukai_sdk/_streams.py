@@ -1,0 +1,112 @@
+"""This room holds what `steps` and `events` return: iterators of typed events, with a faster one of raw frames inside."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Collection, Iterator
+from typing import Any, Generic, Self, TypeVar, cast
+
+from noukai_sdk._drive import AsyncBatches, Batches
+from noukai_sdk._models.checkpoint import Checkpoint
+from noukai_sdk._models.events import StreamEvent, ToolCallsRequired, event_names
+from noukai_sdk._models.frames import Frame
+from noukai_sdk._protocol.stream import StepMachine
+
+E = TypeVar("E", covariant=True)
+EVERY_EVENT: Collection[str] = frozenset(event_names)
+STEP_EVENTS: Collection[str] = frozenset({"step_completed", "step_error", "step_paused_for_tool_calls"})
+
+
+class _Stream(Generic[E]):
+    def __init__(self, machine: StepMachine, wanted: Collection[str]) -> None:
+        self._machine = machine
+        self._wanted = wanted
+        self._frames: deque[Frame] = deque()
+        self._behind: Checkpoint | None = machine.checkpoint
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """Where the run stands after the last event, or batch, that was taken. Cheap: outputs are shared, not copied."""
+        return self._machine.checkpoint if self._behind is None else self._behind
+
+    @property
+    def execution_id(self) -> str | None:
+        """The run's id, once the server has named it."""
+        return self._machine.execution_id
+
+    def _next_event(self) -> StreamEvent | None:
+        while self._frames:
+            frame = self._frames.popleft()
+            self._behind = frame.checkpoint or self._behind
+            if frame.type in self._wanted and (event := frame.event()) is not None:
+                return event
+        return None
+
+
+class EventStream(_Stream[E], Iterator[E]):
+    """A running step stream of a `Flow`. Iterate it, or its `batches()`; close it, or use it in a `with` statement."""
+
+    def __init__(self, machine: StepMachine, batches: Batches, wanted: Collection[str]) -> None:
+        super().__init__(machine, wanted)
+        self._batches = batches
+
+    def __next__(self) -> E:
+        while (event := self._next_event()) is None:
+            self._frames.extend(next(self._batches))
+        return cast("E", event)
+
+    def batches(self) -> Iterator[list[Frame]]:
+        """The stream as lists of frames, one list per network read, with frames of every type.
+
+        Use either this or the typed iteration of a stream: what one of them has taken, the other does not see.
+        """
+        self._behind = None
+        return self._batches
+
+    def close(self) -> None:
+        """End the stream and free its connection. The run on the server is not told."""
+        self._frames.clear()
+        self._batches.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class AsyncEventStream(_Stream[E], AsyncIterator[E]):
+    """A running step stream of an `AsyncFlow`; iterate it or its `batches()`; `aclose()` it, or use `async with`."""
+
+    def __init__(self, machine: StepMachine, batches: AsyncBatches, wanted: Collection[str]) -> None:
+        super().__init__(machine, wanted)
+        self._batches = batches
+
+    async def __anext__(self) -> E:
+        while (event := self._next_event()) is None:
+            self._frames.extend(await anext(self._batches))
+        if isinstance(event, ToolCallsRequired):
+            event._answer = self._answer
+        return cast("E", event)
+
+    def _answer(self, tool_results: Any) -> None:
+        self._machine.answer(tool_results, "resume")
+
+    def batches(self) -> AsyncIterator[list[Frame]]:
+        """The stream as lists of frames, one list per network read, with frames of every type.
+
+        Use either this or the typed iteration of a stream: what one of them has taken, the other does not see.
+        """
+        self._behind = None
+        return self._batches
+
+    async def aclose(self) -> None:
+        """End the stream and free its connection. The run on the server is not told."""
+        self._frames.clear()
+        await self._batches.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()

@@ -1,0 +1,32 @@
+"""The README tells the truth about settings; its examples are run in tests/integration/test_examples.py."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from noukai_worker.settings import Settings
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def test_every_setting_is_in_the_table_with_its_default() -> None:
+    rows = dict(re.findall(r"^\| `(NOUKAI_\w+)` \| ([^|]+) \|", README, re.MULTILINE))
+    plain = {"redis_url", "broker_url", "api_key", "env", "base_url"}
+    expected = {f"NOUKAI_{'' if name in plain else 'WORKER_'}{name.upper()}": name for name in Settings.model_fields}
+    assert set(rows) == set(expected)
+    for variable, name in expected.items():
+        default = Settings.model_fields[name].default
+        if isinstance(default, float | int | bool):
+            assert float(rows[variable].replace("false", "0")) == float(default)
+
+
+def test_every_celery_setting_of_ours_is_one_that_celery_knows() -> None:
+    from celery.app.defaults import NAMESPACES, flatten  # noqa: PLC0415
+
+    from noukai_worker.tasks import conf  # noqa: PLC0415
+
+    known = {name for name, _ in flatten(NAMESPACES)}
+    assert set(conf.alone(Settings())) <= known
+    for name in conf.needed(Settings()):
+        assert name == "task_routes" or f"`{name}`" in README
