@@ -4,7 +4,7 @@
 """
 
 from . import keys, operations, outcome
-from .model import TERMINAL_TYPES, TRANSITIONS, Checkpoint, Entry, EntryType, Failure, Lease, RunView, State
+from .model import TERMINAL_TYPES, TRANSITIONS, Checkpoint, Entry, EntryType, Failure, Lease, RunView, State, rfc3339
 from .request import Mode, RunRequest
 from .store import AsyncRunStore, RunStore, shared
 
@@ -25,5 +25,6 @@ __all__ = [
     "keys",
     "operations",
     "outcome",
+    "rfc3339",
     "shared",
 ]

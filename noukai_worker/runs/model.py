@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -145,6 +146,27 @@ class RunView:
     """The newest entry; for a run that has ended, its terminal one."""
     token: str = field(repr=False)
 
+    def public(self) -> dict[str, Any]:
+        """The run as a JSON object for whoever may read it: times in RFC 3339, never the token."""
+        failure = self.failure
+        return {
+            "id": self.id,
+            "flow": self.flow,
+            "mode": self.mode,
+            "status": self.state,
+            "attempt": self.attempt,
+            "position": self.position,
+            "created_at": rfc3339(self.created_at),
+            "updated_at": rfc3339(self.updated_at),
+            "deadline": None if self.deadline is None else rfc3339(self.deadline),
+            "step_index": self.step_index,
+            "step_count": self.step_count,
+            "execution_id": self.execution_id,
+            "metadata": self.metadata,
+            "result": self.result,
+            "error": {"code": failure.code, "message": failure.message} if failure else None,
+        }
+
     @property
     def result(self) -> Any:
         """The flow's output; None unless the run is completed."""
@@ -156,3 +178,8 @@ class RunView:
         if self.state is not State.FAILED:
             return None
         return Failure(str(self.last.data.get("code")), str(self.last.data.get("message")))
+
+
+def rfc3339(seconds: float) -> str:
+    """A moment in Unix seconds as the log writes it."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

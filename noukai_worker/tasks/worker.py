@@ -39,6 +39,7 @@ def _work(pool: str, queue: str, concurrency: int, loglevel: str, name: str) -> 
         without_gossip=True,
         without_mingle=True,
         redirect_stdouts=False,
+        quiet=True,
     )
     # One line for each request would drown what the worker itself has to say.
     logging.getLogger("httpx").setLevel(logging.WARNING)

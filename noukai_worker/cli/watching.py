@@ -1,0 +1,110 @@
+"""Runs before a person's or a program's eyes: one live, one as it stands, many as a table."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ..runs import Entry, RunView, State, rfc3339
+from .screen import JsonScreen, LiveScreen, PlainScreen, Screen, console
+from .story import one_line
+
+_INTERRUPTED = 130
+_COLOURS = {
+    State.RUNNING: "cyan",
+    State.RETRYING: "yellow",
+    State.PAUSED: "yellow",
+    State.COMPLETED: "green",
+    State.FAILED: "red",
+    State.CANCELLED: "red",
+}
+
+
+def follow(run_id: str, *, after: int = 0, as_json: bool = False) -> int:
+    """Show a run's entries after a position, to its end; 0 if it completed, 1 if not. Ctrl-C stops the watching, not the run."""
+    from ..subscribe import subscribe  # not before the command line is known to make sense
+
+    last: Entry | None = None
+    try:
+        with _screen(run_id, as_json=as_json) as screen, subscribe(run_id, after=after) as entries:
+            for entry in entries:
+                screen.show(run_id, entry)
+                last = entry
+    except KeyboardInterrupt:
+        position = last.seq if last else after
+        text = f"stopped watching; the run goes on: noukai-worker watch {one_line(run_id)} --after {position}"
+        console(stderr=True).print(text)
+        return _INTERRUPTED
+    return 0 if _state_after(run_id, last) is State.COMPLETED else 1
+
+
+def _state_after(run_id: str, last: Entry | None) -> State:
+    if last is not None:
+        return State(last.type.removeprefix("run."))
+    from ..client import show  # only for a run whose end was read before
+
+    return show(run_id).state
+
+
+def _screen(run_id: str, *, as_json: bool) -> Screen:
+    if as_json:
+        return JsonScreen()
+    out = console()
+    return LiveScreen(out) if out.is_terminal else PlainScreen(out, [run_id])
+
+
+def card(view: RunView) -> RenderableType:
+    """A run as it stands, for a person."""
+    rows: list[tuple[str, object]] = [
+        ("run", view.id),
+        ("flow", view.flow),
+        ("mode", view.mode),
+        ("state", view.state),
+        ("attempt", view.attempt),
+        ("steps", f"{view.step_index} of {view.step_count}" if view.step_count else None),
+        ("entries", view.position),
+        ("enqueued", rfc3339(view.created_at)),
+        ("changed", rfc3339(view.updated_at)),
+        ("deadline", rfc3339(view.deadline) if view.deadline else None),
+        ("execution", view.execution_id),
+        ("metadata", view.metadata or None),
+        ("failure", f"{view.failure.code}: {view.failure.message}" if view.failure else None),
+        ("result", view.result),
+    ]
+    table = Table.grid(padding=(0, 2))
+    for name, value in rows:
+        if value is not None:
+            table.add_row(Text(name, style="dim"), Text(one_line(value), overflow="fold", style=_style(name, view)))
+    return table
+
+
+def print_table(views: Sequence[RunView]) -> None:
+    """Runs, one per row; to a pipe, one per line with tabs between."""
+    out = console()
+    rows = [
+        (view.id, view.state, f"{view.step_index}/{view.step_count}" if view.step_count else "", view.flow, view.mode,
+         rfc3339(view.created_at))
+        for view in views
+    ]  # fmt: skip
+    if not out.is_terminal:
+        for row in rows:
+            sys.stdout.write("\t".join(map(one_line, row)) + "\n")
+        sys.stdout.flush()
+        return
+    table = Table("run", "state", "steps", "flow", "mode", "enqueued", box=None, header_style="dim")
+    for view, row in zip(views, rows, strict=True):
+        table.add_row(
+            *(
+                Text(one_line(cell), style=_COLOURS.get(view.state, "")) if n == 1 else Text(one_line(cell))
+                for n, cell in enumerate(row)
+            )
+        )
+    out.print(table if rows else Text("no runs", style="dim"))
+
+
+def _style(name: str, view: RunView) -> str:
+    return _COLOURS.get(view.state, "") if name == "state" else ""

@@ -1,0 +1,58 @@
+"""An application's own Celery app carries the tasks, keeps what is its own, and gets what the laws need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from celery import Celery
+
+from noukai_worker.settings import Settings, adopt
+from noukai_worker.tasks import app as apps
+from noukai_worker.tasks import conf
+from noukai_worker.tasks.sweeping import Sweeping
+
+
+@pytest.fixture(autouse=True)
+def forget() -> Iterator[None]:
+    yield
+    apps._configured.clear()
+    adopt(None)
+
+
+def test_configure_adds_routes_settings_and_a_sweeper() -> None:
+    app = Celery("shop", set_as_current=False, broker="memory://")
+    app.conf.task_routes = {"shop.ship": {"queue": "shipping"}}
+    app.conf.task_time_limit = 7
+    settings = Settings(retention=100)
+    assert apps.configure(app, settings) is app
+    assert apps.current() is app
+    assert app.conf.task_acks_late is True
+    assert app.conf.result_expires == 200
+    assert app.conf.task_time_limit == 7
+    assert set(app.conf.task_routes) == {"shop.ship", conf.EXECUTE_QUEUE, conf.STREAM_QUEUE}
+    assert Sweeping in app.steps["worker"]
+    assert app.tasks["noukai.stream"].queue == conf.STREAM_QUEUE
+
+
+def test_routes_of_any_kind_are_kept() -> None:
+    def route(name: str, *_: object, **__: object) -> None: ...
+
+    app = Celery("shop", set_as_current=False, broker="memory://")
+    app.conf.task_routes = (route,)
+    apps.configure(app, Settings())
+    assert app.conf.task_routes[0] is route
+    assert app.conf.task_routes[-1] == conf.needed(Settings())["task_routes"]
+
+
+def test_each_queue_of_the_stand_alone_app_has_an_exchange_of_its_own() -> None:
+    """Sharing one exchange and key, each queue would get every message."""
+    queues = apps.build(Settings()).conf.task_queues
+    assert [(queue.name, queue.exchange.name, queue.routing_key) for queue in queues] == [
+        (name, name, name) for name in (conf.EXECUTE_QUEUE, conf.STREAM_QUEUE)
+    ]
+
+
+def test_a_key_never_reaches_celerys_configuration() -> None:
+    app = apps.build(Settings(api_key="nk_hush", credentials={"a": "nk_hush"}))  # type: ignore[arg-type]
+    assert "nk_hush" not in str(dict(app.conf))
