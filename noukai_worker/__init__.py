@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .client import Run, acancel, aenqueue, cancel, enqueue, recent, show
     from .runs import Entry, RunView, State
     from .settings import Settings
-    from .subscribe import subscribe
+    from .subscriber import subscribe
     from .tasks.app import configure
     from .tasks.execute import execute_flow
     from .tasks.stream import stream_flow
@@ -61,7 +61,7 @@ _ROOMS = {
     "recent": "client",
     "show": "client",
     "stream_flow": "tasks.stream",
-    "subscribe": "subscribe",
+    "subscribe": "subscriber",
 }
 
 

@@ -6,10 +6,10 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
-from .errors import InvalidRequest, RunCancelled, RunFailed, RunFinished
+from .errors import InvalidRequest, RunCancelled, RunFailed
 from .runs import Mode, RunRequest, RunView, State, operations, shared
 from .settings import current
-from .subscribe import Subscription, subscribe
+from .subscriber import Subscription, subscribe
 from .tasks import app as apps
 from .tasks import base, dispatch
 
@@ -100,14 +100,9 @@ def cancel(run_id: str, *, reason: str | None = None) -> State:
 
     Raises RunNotFound, RunExpired, RunFinished, StoreUnavailable.
     """
-    try:
-        before = shared(current().redis_url).perform(operations.cancel(run_id, reason=reason))
-    except RunFinished as error:
-        if error.state == State.CANCELLED:
-            return State.CANCELLED
-        raise
-    dispatch.end_cancelled(apps.current(), run_id)
-    return before
+    cancelled = shared(current().redis_url).perform(operations.cancel(run_id, reason=reason))
+    dispatch.end_cancelled(apps.current(), cancelled)
+    return cancelled.before
 
 
 async def acancel(run_id: str, *, reason: str | None = None) -> State:

@@ -79,6 +79,11 @@ class Settings(BaseSettings):
     """Reading needs no token. For development: refused unless the web process listens on loopback."""
 
     @property
+    def answer_within(self) -> float:
+        """How long a worker waits for Redis' answer: one half-open connection must not cost it all its leases."""
+        return min(10.0, self.lease / 4)
+
+    @property
     def broker(self) -> str:
         """The broker's URL."""
         return self.broker_url or self.redis_url

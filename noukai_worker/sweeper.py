@@ -17,6 +17,8 @@ from .settings import Settings
 logger = logging.getLogger(__name__)
 
 _AT_ONCE = 100
+_A_ROUND = 10_000
+"""Runs that one round looks at; bounds it should some of them come back at once."""
 
 
 class Sweeper(threading.Thread):
@@ -33,26 +35,30 @@ class Sweeper(threading.Thread):
         super().__init__(name="noukai-sweeper", daemon=True)
         self._settings = settings
         self._send, self._end = send, end
-        self._store = store or RunStore(settings.redis_url)
+        self._store = store or RunStore(settings.redis_url, answer_within=settings.answer_within)
         self._stopped = threading.Event()
 
     def run(self) -> None:
-        """Sweep until stopped. While Redis is away it waits, and gives workers a lease's time to be heard again after that."""
+        """Sweep until stopped; nothing that one run or Redis does ends it."""
         pause = 0.0
         while not self._stopped.wait(pause):
+            pause = self._settings.sweep_interval
             try:
                 pause = self.sweep()
             except StoreUnavailable as error:
                 logger.warning("%s; sweeping goes on when it is back", error)
-                pause = self._reconnected()
+            except Exception:
+                logger.exception("a round of the sweeper failed")
 
     def sweep(self) -> float:
         """One round over everything that is overdue; the seconds until the next one."""
+        seen = 0
         while not self._stopped.is_set():
-            found = self._store.perform(operations.due(_AT_ONCE))
+            found = self._store.perform(operations.due(_AT_ONCE, lease=self._settings.lease))
             for run_id in found.run_ids:
-                self._look_at(run_id)
-            if len(found.run_ids) < _AT_ONCE:
+                self._look_at(run_id, found.patient)
+            seen += len(found.run_ids)
+            if len(found.run_ids) < _AT_ONCE or seen >= _A_ROUND:
                 longest = self._settings.sweep_interval
                 return longest if found.next_in is None else min(longest, found.next_in + 0.001)
         return 0.0
@@ -63,23 +69,25 @@ class Sweeper(threading.Thread):
         self.join(timeout=self._settings.drain_grace)
         self._store.close()
 
-    def _look_at(self, run_id: str) -> None:
-        answer = self._store.perform(operations.overdue(run_id, pickup=self._settings.pickup))
+    def _look_at(self, run_id: str, patient: bool) -> None:
+        settings = self._settings
         try:
+            overdue = operations.overdue(run_id, pickup=settings.pickup, lease=settings.lease, patient=patient)
+            answer = self._store.perform(overdue)
             if isinstance(answer, operations.Unsent):
-                self._send(answer)
+                self._dispatch(answer)
             elif isinstance(answer, operations.Ended):
                 logger.warning("run %s failed: %s: %s", run_id, answer.failure.code, answer.failure.message)
                 self._end(answer)
+        except StoreUnavailable:
+            raise
         except Exception:
-            logger.exception("run %s could not be sent; it will be tried again", run_id)
+            # One run's trouble is not the next one's; its new deadline brings it back.
+            logger.exception("run %s could not be looked after", run_id)
 
-    def _reconnected(self) -> float:
-        # While Redis was away nobody could renew a lease. Workers that live say so now; only then is silence a sign of death.
-        while not self._stopped.wait(self._settings.sweep_interval):
-            try:
-                self._store.perform(operations.due(1))
-            except StoreUnavailable:
-                continue
-            return self._settings.lease
-        return 0.0
+    def _dispatch(self, unsent: operations.Unsent) -> None:
+        try:
+            self._send(unsent)
+        except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
+            logger.warning("run %s could not be sent (%s); it will be tried again", unsent.run_id, error)
+            self._store.perform(operations.unsent(unsent.run_id, pickup=self._settings.pickup))

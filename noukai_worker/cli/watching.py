@@ -26,7 +26,7 @@ _COLOURS = {
 
 def follow(run_id: str, *, after: int = 0, as_json: bool = False) -> int:
     """Show a run's entries after a position, to its end; 0 if it completed, 1 if not. Ctrl-C stops the watching, not the run."""
-    from ..subscribe import subscribe  # not before the command line is known to make sense
+    from ..subscriber import subscribe  # not before the command line is known to make sense
 
     last: Entry | None = None
     try:

@@ -13,6 +13,10 @@ INDEX = "noukai:runs"
 """Sorted set: run id → when it was enqueued (Unix ms). Trimmed with the runs' retention."""
 
 
+SWEEP = "noukai:sweep"
+"""Hash: when a sweeper last got through (Unix ms), and until when running attempts are given one more lease."""
+
+
 def run(run_id: str) -> str:
     """Hash: the run's state, lease, attempt, checkpoint position and request."""
     return f"noukai:{{{run_id}}}:run"

@@ -6,18 +6,28 @@ the same answers and raise the same errors.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic_core import from_json, to_json
 
-from ..errors import EntriesTrimmed, IdempotencyConflict, PositionAhead, RunExpired, RunFinished, RunNotFound
+from ..errors import (
+    EntriesTrimmed,
+    IdempotencyConflict,
+    InvalidRequest,
+    PositionAhead,
+    RunExpired,
+    RunFinished,
+    RunNotFound,
+)
 from . import keys
 from .model import Checkpoint, Entry, EntryType, Failure, Lease, RunView, State
 from .request import RunRequest
 
 T = TypeVar("T")
+_ID = re.compile(r"[A-Za-z0-9_.:-]{1,255}")
 Argument = str | bytes | int
 
 
@@ -79,10 +89,11 @@ class Fenced:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Overdue run ids, and the seconds until the next deadline (None if there is none)."""
+    """Overdue run ids, the seconds until the next deadline (None if there is none), and whether to be patient (`overdue`)."""
 
     run_ids: tuple[str, ...]
     next_in: float | None
+    patient: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +113,16 @@ class Ended:
     mode: str
     failure: Failure
     attempts: int
+    dispatch: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The answer to `cancel`: the state that the run was in, and what Celery has to be told."""
+
+    run_id: str
+    before: State
+    mode: str
     dispatch: str
 
 
@@ -138,8 +159,13 @@ def create(
 ) -> Operation[Created]:
     """Record a run. Durations in seconds; `dispatch` is kept for whoever has to send the run's message (again).
 
-    Raises IdempotencyConflict if the id has another request, RunExpired if its log is gone.
+    Raises InvalidRequest for an id that cannot be one, IdempotencyConflict if the id has another request, RunExpired if its log is
+    gone.
     """
+    if not _ID.fullmatch(run_id):
+        raise InvalidRequest(
+            "a task id that names a run has 1 to 255 letters, digits, dots, colons, hyphens or underscores"
+        )
     queued: dict[str, Any] = {"flow": request.flow, "mode": request.mode, "delay": delay}
     if request.metadata:
         queued["metadata"] = request.metadata
@@ -150,7 +176,13 @@ def create(
             raise RunExpired(run_id)
         if word == "conflict":
             raise IdempotencyConflict(run_id)
-        return Created(run_id, _text(answer[1]), word == "created", State(_text(answer[3])), int(answer[2]))
+        return Created(
+            run_id,
+            _text(answer[1]),
+            word == "created" or _text(answer[1]) == token,
+            State(_text(answer[3])),
+            int(answer[2]),
+        )
 
     return Operation(
         "create",
@@ -166,6 +198,7 @@ def create(
             _ms(retention),
             _ms(delay),
             _ms(pickup),
+            request.on_unknown_outcome,
             request.max_attempts or max_attempts,
             _ms(request.max_age or max_age),
             max_entries,
@@ -196,7 +229,7 @@ def claim(run_id: str, *, claim_id: str, lease: float, worker: str) -> Operation
         )
         return Claimed(
             Lease(run_id, int(attempt), int(seq)),
-            RunRequest.model_validate_json(request),
+            RunRequest.stored(request),
             checkpoint,
             int(counted),
             _text(dispatch),
@@ -258,41 +291,50 @@ def advance(
     )
 
 
-def cancel(run_id: str, *, reason: str | None = None) -> Operation[State]:
-    """End a run; the answer is the state it was in. Raises RunNotFound, RunExpired, RunFinished."""
+def cancel(run_id: str, *, reason: str | None = None) -> Operation[Cancelled]:
+    """End a run. One that is cancelled already stays as it is. Raises RunNotFound, RunExpired, RunFinished."""
 
-    def decode(answer: Any) -> State:
+    def decode(answer: Any) -> Cancelled:
         word = _text(answer[0])
         _existing(run_id, word)
-        if word == "finished":
-            raise RunFinished(run_id, _text(answer[1]))
-        return State(_text(answer[1]))
+        before = State(_text(answer[1]))
+        if word == "finished" and before is not State.CANCELLED:
+            raise RunFinished(run_id, before)
+        return Cancelled(run_id, before, _text(answer[2]), _text(answer[3]))
 
     return Operation("cancel", _write_keys(run_id), (run_id, to_json({"reason": reason} if reason else {})), decode)
 
 
-def due(limit: int) -> Operation[Due]:
-    """Which runs are overdue, at most `limit`."""
+def due(limit: int, *, lease: float) -> Operation[Due]:
+    """Which runs are overdue, at most `limit`. Only sweepers ask: a long time without any means that Redis was away."""
 
     def decode(answer: Any) -> Due:
-        return Due(tuple(map(_text, answer[0])), None if answer[1] < 0 else answer[1] / 1000)
+        return Due(tuple(map(_text, answer[0])), None if answer[1] < 0 else answer[1] / 1000, bool(answer[2]))
 
-    return Operation("due", (keys.DEADLINES,), (limit,), decode)
+    return Operation("due", (keys.DEADLINES, keys.SWEEP), (limit, _ms(lease)), decode)
 
 
-def overdue(run_id: str, *, pickup: float) -> Operation[Unsent | Ended | None]:
-    """Act on one overdue run; None if there was nothing to do. The message of an Unsent run is the caller's to send."""
+def overdue(run_id: str, *, pickup: float, lease: float, patient: bool = False) -> Operation[Unsent | Ended | None]:
+    """Act on one overdue run; None if there was nothing to do. The message of an Unsent run is the caller's to send.
+
+    `patient` gives each running attempt one more lease: Redis was away, and workers could not be heard.
+    """
 
     def decode(answer: Any) -> Unsent | Ended | None:
         word = _text(answer[0])
         if word == "publish":
-            return Unsent(run_id, RunRequest.model_validate_json(answer[2]), _text(answer[3]))
+            return Unsent(run_id, RunRequest.stored(answer[2]), _text(answer[3]))
         if word == "failed":
             failure = Failure(_text(answer[1]), _text(answer[2]))
             return Ended(run_id, _text(answer[4]), failure, int(answer[3]), _text(answer[5]))
         return None
 
-    return Operation("overdue", _write_keys(run_id), (run_id, _ms(pickup)), decode)
+    return Operation("overdue", _write_keys(run_id), (run_id, _ms(pickup), _ms(lease), int(patient)), decode)
+
+
+def unsent(run_id: str, *, pickup: float) -> Operation[None]:
+    """The message of an Unsent run could not be sent: try again after `pickup` seconds, as if it had not been tried."""
+    return Operation("unsent", _write_keys(run_id), (run_id, _ms(pickup)), lambda _: None)
 
 
 def show(run_id: str) -> Operation[RunView]:
@@ -358,7 +400,7 @@ def recent(*, offset: int = 0, limit: int = 50) -> Operation[tuple[str, ...]]:
 
 def entry(kind: EntryType | str, data: Mapping[str, Any]) -> tuple[bytes, bytes]:
     """An entry as `advance` takes it."""
-    return to_json(kind), to_json(data)
+    return to_json(kind), to_json(data, inf_nan_mode="null")
 
 
 def _write_keys(run_id: str) -> tuple[str, ...]:

@@ -80,7 +80,10 @@ def keep(lease: Lease, position: int, progress: Progress, *, extend: float) -> W
 
 def close(lease: Lease, position: int, outcome: Outcome, *, progress: Progress = NOTHING, pickup: float) -> Write:
     """The write that ends an attempt; `progress` is what was not written yet. `pickup` in seconds, for a run given back."""
-    to, wait, last = _end(lease, outcome, pickup)
+    try:
+        to, wait, last = _end(lease, outcome, pickup)
+    except (ValueError, RecursionError) as error:  # a result with lone surrogates, or nested without end
+        to, wait, last = _end(lease, Failed(Failure("unreadable_result", f"the result is not JSON: {error}")), pickup)
     return operations.advance(
         lease,
         position=position,

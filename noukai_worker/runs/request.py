@@ -6,7 +6,7 @@ import hashlib
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import PydanticSerializationError
+from pydantic_core import PydanticSerializationError, from_json
 
 from ..errors import InvalidRequest, PayloadTooLarge
 
@@ -70,14 +70,21 @@ class RunRequest(BaseModel):
         """A request from `fields`; None counts as absent. Raises InvalidRequest, or PayloadTooLarge over `limit` bytes."""
         try:
             request = cls.model_validate({name: value for name, value in fields.items() if value is not None})
-            size = len(request.json_bytes())
+            written = request.json_bytes()
+            cls.model_validate_json(written)  # nested deeper than can be read back, for one
         except ValidationError as error:
             raise InvalidRequest(_one_line(error)) from None
         except (PydanticSerializationError, UnicodeError, RecursionError) as error:
             raise InvalidRequest(f"the input cannot be written as JSON ({error}): pass plain JSON values") from None
-        if limit is not None and size > limit:
-            raise PayloadTooLarge(size, limit)
+        if limit is not None and len(written) > limit:
+            raise PayloadTooLarge(len(written), limit)
         return request
+
+    @classmethod
+    def stored(cls, text: bytes | str) -> RunRequest:
+        """A request as it was recorded, perhaps by a newer version: members unknown here are left out."""
+        fields = from_json(text)
+        return cls.model_validate({name: value for name, value in fields.items() if name in cls.model_fields})
 
     def json_bytes(self) -> bytes:
         """The request as compact JSON, absent members left out."""

@@ -15,7 +15,7 @@ import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import DataError, NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
 from ..errors import StoreUnavailable
@@ -33,14 +33,14 @@ _CONNECTIONS = 16
 class RunStore:
     """Runs in Redis, for threads. Give it a URL, or a client of your own (bytes, not decoded)."""
 
-    def __init__(self, url: str, *, client: redis.Redis | None = None) -> None:
+    def __init__(self, url: str, *, answer_within: float = _ANSWER_WITHIN, client: redis.Redis | None = None) -> None:
         self.address = address(url)
         self.client = client or redis.Redis.from_pool(
             redis.BlockingConnectionPool.from_url(
                 url,
                 max_connections=_CONNECTIONS,
-                timeout=_ANSWER_WITHIN,
-                socket_timeout=_ANSWER_WITHIN,
+                timeout=answer_within,
+                socket_timeout=answer_within,
                 socket_connect_timeout=_CONNECT_WITHIN,
                 retry=Retry(NoBackoff(), 1),
             )
@@ -61,6 +61,13 @@ class RunStore:
             raise unavailable(self.address, error) from error
         return operation.decode(answer)
 
+    def ping(self) -> None:
+        """Raises StoreUnavailable if Redis does not answer."""
+        try:
+            self.client.ping()
+        except (RedisError, OSError) as error:
+            raise unavailable(self.address, error) from error
+
     def close(self) -> None:
         """Close the connections."""
         self.client.close()
@@ -69,14 +76,16 @@ class RunStore:
 class AsyncRunStore:
     """Runs in Redis, for one event loop."""
 
-    def __init__(self, url: str, *, client: redis.asyncio.Redis | None = None) -> None:
+    def __init__(
+        self, url: str, *, answer_within: float = _ANSWER_WITHIN, client: redis.asyncio.Redis | None = None
+    ) -> None:
         self.address = address(url)
         self.client = client or redis.asyncio.Redis.from_pool(
             redis.asyncio.BlockingConnectionPool.from_url(
                 url,
                 max_connections=_CONNECTIONS,
-                timeout=_ANSWER_WITHIN,
-                socket_timeout=_ANSWER_WITHIN,
+                timeout=answer_within,
+                socket_timeout=answer_within,
                 socket_connect_timeout=_CONNECT_WITHIN,
                 retry=AsyncRetry(NoBackoff(), 1),
             )
@@ -122,17 +131,19 @@ class AsyncRunStore:
 
 
 @cache
-def shared(url: str) -> RunStore:
-    """The one store of this process for a URL. A forked child gets its own."""
-    return RunStore(url)
+def shared(url: str, answer_within: float = _ANSWER_WITHIN) -> RunStore:
+    """The one store of this process for a URL and a time to wait (seconds). A forked child gets its own."""
+    return RunStore(url, answer_within=answer_within)
 
 
 os.register_at_fork(after_in_child=shared.cache_clear)
 
 
 def _is_bug(error: Exception) -> bool:
-    """Whether a script refused its arguments, rather than Redis its service (out of memory, read-only, loading …)."""
-    return type(error) is ResponseError and str(error).startswith(("ILLEGAL", "ERR"))
+    """Whether the operation itself is at fault, rather than Redis its service (out of memory, read-only, loading …)."""
+    return isinstance(error, DataError) or (
+        type(error) is ResponseError and str(error).startswith(("ILLEGAL", "ERR", "WRONGTYPE"))
+    )
 
 
 def unavailable(shown: str, error: Exception) -> StoreUnavailable:

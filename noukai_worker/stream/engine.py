@@ -29,7 +29,7 @@ class Engine:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._store = AsyncRunStore(settings.redis_url)
+        self._store = AsyncRunStore(settings.redis_url, answer_within=settings.answer_within)
         self.writer = Writer(self._store)
         self.holdings = Holdings(self.writer, lease=settings.lease, pickup=settings.pickup)
         self._http = httpx.AsyncClient(transport=_transport(), timeout=settings.request_timeout)

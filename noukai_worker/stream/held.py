@@ -24,10 +24,12 @@ class LeaseLost(Exception):
 
 
 class HeldRun:
-    """The right to write to one run. Writes go one after another; each extends the lease by `extend` seconds."""
+    """The right to write to one run. Writes go one after another, and to their end; each extends the lease by `extend` seconds."""
 
     def __init__(self, writer: Writer, lease: Lease, *, extend: float, pickup: float) -> None:
         self.lease = lease
+        self.ended: outcome.Outcome | None = None
+        """How the attempt ended, once that is written."""
         self._writer = writer
         self._position = lease.position
         self._extend = extend
@@ -39,32 +41,48 @@ class HeldRun:
         self._work: asyncio.Task[Any] | None = None
 
     async def append(self, progress: outcome.Progress) -> None:
-        """Write `progress`; an empty one extends the lease. Raises LeaseLost."""
-        async with self._turn:
-            await self._write(outcome.keep(self.lease, self._position, progress, extend=self._extend))
+        """Write `progress`; an empty one extends the lease. Raises LeaseLost.
+
+        An interruption is raised after the write: a step that has finished is known to have finished.
+        """
+        interruption = await self._take_turn()
+        try:
+            operation = outcome.keep(self.lease, self._position, progress, extend=self._extend)
+            interruption = await self._write(operation) or interruption
+        finally:
+            self._turn.release()
+        if interruption:
+            raise interruption
 
     async def close(self, end: outcome.Outcome, progress: outcome.Progress = outcome.NOTHING) -> None:
-        """Write `progress` and end the attempt, in one act. Raises LeaseLost."""
-        async with self._turn:
+        """Write `progress` and end the attempt, in one act. Raises LeaseLost; an interruption comes too late and is dropped."""
+        await self._take_turn()
+        try:
             await self._write(outcome.close(self.lease, self._position, end, progress=progress, pickup=self._pickup))
+        finally:
+            self._turn.release()
+        self.ended = end
 
     async def guard(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of `work`, which is stopped when the lease is lost (LeaseLost) or the caller is cancelled."""
+        """The result of `work`, which is stopped when the lease is lost (LeaseLost) or the caller is interrupted."""
         task: asyncio.Task[T] = asyncio.create_task(work)
         self._work = task
         try:
-            return await task
+            return await asyncio.shield(task)
         except BaseException:
             if not task.done():
                 task.cancel()
                 await asyncio.wait([task])
+            failure = None if task.cancelled() else task.exception()
             if self._lost:
                 raise self._lost from None
+            if not task.cancelled() and failure is None:
+                return task.result()  # it ended at the very moment of the interruption
             raise
 
     async def renew(self) -> None:
         """Extend the lease if a third of it is used up and nobody is writing; stop the work if it is lost."""
-        if self._turn.locked() or self._clock() - self._touched < self._extend / 3:
+        if self.ended or self._turn.locked() or self._clock() - self._touched < self._extend / 3:
             return
         try:
             await self.append(outcome.NOTHING)
@@ -72,13 +90,25 @@ class HeldRun:
             if self._work:
                 self._work.cancel()
 
-    async def _write(self, operation: outcome.Write) -> None:
-        answer = await self._writer.perform(operation)
+    async def _take_turn(self) -> BaseException | None:
+        """Wait for a renewal that is under way, however the caller is interrupted meanwhile; the interruption."""
+        interruption: BaseException | None = None
+        while True:
+            try:
+                await self._turn.acquire()
+            except BaseException as error:  # noqa: BLE001 - raised by the caller, after its write
+                interruption = error
+            else:
+                return interruption
+
+    async def _write(self, operation: outcome.Write) -> BaseException | None:
+        answer, interruption = await self._writer.carry_out(operation)
         if isinstance(answer, Fenced):
             self._lost = LeaseLost(self.lease.run_id, answer.state)
             raise self._lost
         self._position = answer.position
         self._touched = self._clock()
+        return interruption
 
 
 class Holdings:

@@ -41,18 +41,15 @@ def open_stream(
     )
 
 
-async def relay(
-    stream: noukai_sdk.AsyncEventStream[Any], run: HeldRun, *, pause_limit: float
-) -> tuple[outcome.Outcome, outcome.Progress]:
-    """Write what comes until the flow ends or waits; how it ended, and what is still to be written with that.
-
-    Raises what the stream raises, and LeaseLost.
-    """
+async def relay(stream: noukai_sdk.AsyncEventStream[Any], run: HeldRun, *, pause_limit: float) -> outcome.Outcome:
+    """Write what comes until the flow ends or waits, and that it did; how it ended. Raises what the stream does, and LeaseLost."""
     async with stream:
         async for frames in stream.batches():
             progress, end = _take(frames, stream, pause_limit)
             if end is not None:
-                return end, progress
+                # Before the stream is closed: that takes time, and the end is known now.
+                await run.close(end, progress)
+                return end
             await run.append(progress)
     raise noukai_sdk.StreamInterruptedError(
         "the stream ended without a terminal event: the run goes on at its checkpoint"
@@ -75,10 +72,10 @@ def _take(
         control = True
         payload = frame.payload
         if kind == "step_completed":
-            outputs.append((str(payload.get("stepId")), to_json(payload.get("output"))))
+            outputs.append((str(payload.get("stepId")), to_json(payload.get("output"), inf_nan_mode="null")))
         elif kind in ("run_started", "flow_started"):
             count = payload.get("stepCount")
-            step_count = count if isinstance(count, int) else None
+            step_count = count if type(count) is int else None
         elif kind == "flow_completed":
             end = outcome.Completed(payload.get("result"), stream.checkpoint.execution_id)
         elif kind == "step_error":

@@ -11,8 +11,6 @@ import asyncio
 import logging
 from typing import Any, TypeVar
 
-from redis.exceptions import RedisError
-
 from ..errors import StoreUnavailable
 from ..runs import AsyncRunStore
 from ..runs.operations import Operation
@@ -28,7 +26,7 @@ _PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 class Writer:
-    """One per event loop. `perform` may be called by any number of tasks."""
+    """One per event loop. `perform` and `carry_out` may be called by any number of tasks."""
 
     def __init__(self, store: AsyncRunStore) -> None:
         self._store = store
@@ -36,32 +34,65 @@ class Writer:
         self._trips: asyncio.Task[None] | None = None
 
     async def perform(self, operation: Operation[T]) -> T:
-        """Carry out `operation` with the next trip, and wait for its answer. Raises what the operation raises."""
+        """Carry out `operation` with the next trip, and wait for its answer. Raises what the operation raises.
+
+        A caller that is interrupted before the trip starts has written nothing; later, nobody knows.
+        """
+        return operation.decode(await self._submit(operation))
+
+    async def carry_out(self, operation: Operation[T]) -> tuple[T, BaseException | None]:
+        """The same, to the end, whatever interrupts the caller; the interruption comes back beside the answer.
+
+        For writes whose fate the caller must know: a worker that loses count of its own writes fences itself out.
+        """
+        answer = self._submit(operation)
+        interruption: BaseException | None = None
+        while not answer.done():
+            try:
+                await asyncio.shield(answer)
+            except BaseException as error:  # noqa: BLE001 - cancelled, or past a time limit: it is handed on, only later
+                if not answer.done() or answer.cancelled() or answer.exception() is not error:
+                    interruption = error
+        return operation.decode(answer.result()), interruption
+
+    def _submit(self, operation: Operation[Any]) -> asyncio.Future[Any]:
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((operation, answer))
         if self._trips is None:
             self._trips = asyncio.create_task(self._travel(), name="noukai-writer")
-        return operation.decode(await answer)
+        return answer
 
     async def _travel(self) -> None:
+        batch: list[tuple[Operation[Any], asyncio.Future[Any]]] = []
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
                 # A writer that was cancelled in the queue must not write behind its own back.
                 batch = [(operation, answer) for operation, answer in batch if not answer.done()]
-                answers = await self._deliver([operation for operation, _ in batch]) if batch else []
-                for (_, waiting), answer in zip(batch, answers, strict=True):
-                    if waiting.done():
-                        continue
-                    if isinstance(answer, RedisError):
-                        waiting.set_exception(answer)
-                    else:
-                        waiting.set_result(answer)
+                if batch:
+                    await self._trip(batch)
         finally:
             self._trips = None
-            if self._waiting:  # cancelled with the loop: nobody may wait for ever
-                for _, waiting in self._waiting:
-                    waiting.cancel()
+            for _, waiting in (*batch, *self._waiting):  # cancelled with the loop: nobody may wait for ever
+                waiting.cancel()
+
+    async def _trip(self, batch: list[tuple[Operation[Any], asyncio.Future[Any]]]) -> None:
+        try:
+            answers = await self._deliver([operation for operation, _ in batch])
+        except Exception as error:  # noqa: BLE001 - something that cannot even be sent; each is tried alone, to spare the others
+            if len(batch) == 1:
+                answers = [error]
+            else:
+                for one in batch:
+                    await self._trip([one])
+                return
+        for (_, waiting), answer in zip(batch, answers, strict=True):
+            if waiting.done():
+                continue
+            if isinstance(answer, Exception):
+                waiting.set_exception(answer)
+            else:
+                waiting.set_result(answer)
 
     async def _deliver(self, operations: list[Operation[Any]]) -> list[Any]:
         tries = 0

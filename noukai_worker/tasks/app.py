@@ -27,6 +27,7 @@ def configure(app: Celery, settings: Settings | None = None) -> Celery:
         process.adopt(settings)
     settings = process.current()
     changes = conf.needed(settings)
+    changes["result_backend_transport_options"] |= app.conf.result_backend_transport_options or {}
     changes["task_routes"] = _routes(app.conf.task_routes, changes["task_routes"])
     app.conf.update(changes)
     app.steps["worker"].add(Sweeping)

@@ -13,20 +13,31 @@ from celery import Task
 from celery.exceptions import Ignore
 from celery.result import AsyncResult
 from celery.utils.log import get_task_logger
-from kombu.exceptions import OperationalError
+from celery.utils.time import maybe_make_aware
 
+from .. import pool
 from ..errors import InvalidRequest, RunEnded, RunFailed
-from ..runs import Failure, Mode, RunRequest, State, outcome
+from ..runs import Failure, Mode, RunRequest, State, operations, outcome, shared
 from ..runs.operations import Claimed, Refused
 from ..settings import current
 from . import dispatch, policy
 
 logger = get_task_logger(__name__)
 
-_STORED_OPTIONS = frozenset(
+_KEPT = frozenset(
     {"chain", "chord", "exchange", "group_id", "group_index", "headers", "ignore_result", "link", "link_error", "parent_id",
-     "priority", "queue", "reply_to", "replaced_task_nesting", "root_id", "routing_key", "shadow", "stamped_headers"}
+     "priority", "queue", "reply_to", "replaced_task_nesting", "root_id", "routing_key", "shadow", "soft_time_limit",
+     "stamped_headers", "time_limit"}
 )  # fmt: skip
+"""Options of `apply_async` that every message of a run carries."""
+
+
+class TurnedAway(Exception):
+    """The claim was refused: the message came twice, late or too early. `state` is the run's."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__(state)
+        self.state = state
 
 
 class FlowTask(Task):  # type: ignore[misc] # Celery has no types
@@ -37,7 +48,8 @@ class FlowTask(Task):  # type: ignore[misc] # Celery has no types
     # The run's own record is the truth: a message that a lost worker held is acked when it comes back, and does no harm.
     acks_late = True
     reject_on_worker_lost = True
-    track_started = True
+    # Celery would write STARTED before the claim, over the final state of a run whose message came twice.
+    track_started = False
     throws = (RunEnded,)
     serializer = "json"
 
@@ -52,35 +64,48 @@ class FlowTask(Task):  # type: ignore[misc] # Celery has no types
         shadow: str | None = None,
         **options: Any,
     ) -> AsyncResult:
-        """Record the run, then send its message. `countdown` and `eta` make it due later, without a message until then.
+        """Record the run, then send its message. `countdown` and `eta` make it due later, without a message until then; `expires`
+        limits its age.
 
         Raises InvalidRequest for arguments that make no sense, before anything is written.
         """
-        delay = _delay(options.pop("countdown", None), options.pop("eta", None))
-        stored = {"link": link, "link_error": link_error, "shadow": shadow, **options}
-        stored = {name: value for name, value in stored.items() if name in _STORED_OPTIONS and value is not None}
-        submission = dispatch.Submission(
-            task_id or dispatch.run_id_of(None), self.read(args or (), kwargs or {}), delay, stored
-        )
         del (
             producer
         )  # a message may be sent again by another process, so none of them depends on the first one's connection
+        delay = checked_delay(self._seconds_until(options.pop("eta", None)) or options.pop("countdown", None))
+        age = self._seconds_until(options.pop("expires", None))
+        request = self.read(args or (), dict(kwargs or {}) | ({} if age is None else {"max_age": age}))
+        kept = _KEPT | set(options.get("stamped_headers") or ())
+        stored = {"link": link, "link_error": link_error, "shadow": shadow, **options}
+        stored = {name: value for name, value in stored.items() if name in kept and value is not None}
+        submission = dispatch.Submission(task_id or dispatch.run_id_of(None), request, delay, stored)
+        if self.app.conf.task_always_eager:
+            dispatch.record_now(submission)
+            return self.publish(*dispatch.arguments(request), submission.run_id, stored)
         dispatch.submit(self.app, submission)
         return self.AsyncResult(submission.run_id)
 
-    def publish(self, args: Sequence[Any], kwargs: Mapping[str, Any], run_id: str, options: Mapping[str, Any]) -> None:
+    def publish(self, args: Sequence[Any], kwargs: Mapping[str, Any], run_id: str, options: Mapping[str, Any]) -> Any:
         """Send a message for a run that is recorded; Celery's own `apply_async`."""
-        super().apply_async(args, kwargs, task_id=run_id, **options)
+        return super().apply_async(args, kwargs, task_id=run_id, **options)
 
     def read(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> RunRequest:
-        """The request that these arguments make. Raises InvalidRequest."""
-        names = ("flow", "message")
+        """The request that these arguments make; `flow` and `message` may be positional. Raises InvalidRequest."""
+        names = [name for name in ("flow", "message") if name not in kwargs]
         if len(args) > len(names):
-            raise InvalidRequest(f"{self.name} takes two positional arguments, flow and message; name the others")
+            raise InvalidRequest(
+                f"{self.name} takes flow and message as positional arguments, once each; name the others"
+            )
         fields = dict(zip(names, args, strict=False)) | dict(kwargs) | {"mode": self.mode}
         if "flow" not in fields:
             raise InvalidRequest(f'{self.name} needs a flow: "org/project/slug"')
         return RunRequest.build(current().max_input_bytes, **fields)
+
+    def _seconds_until(self, moment: datetime | float | None) -> float | None:
+        if not isinstance(moment, datetime):
+            return moment
+        aware: datetime = maybe_make_aware(moment, self.app.timezone)
+        return max(0.0, (aware - datetime.now(UTC)).total_seconds())
 
     # What follows runs in a worker.
 
@@ -98,14 +123,35 @@ class FlowTask(Task):  # type: ignore[misc] # Celery has no types
         request = self.request
         if request.get(dispatch.RECORDED):
             return None
-        return dispatch.Submission(request.id, self.read(request.args or (), request.kwargs or {}), 0.0, {})
+        told = {
+            "link": request.callbacks,
+            "link_error": request.errbacks,
+            "group_id": request.group,
+            "queue": (request.delivery_info or {}).get("routing_key"),
+        }
+        told |= {
+            name: request.get(name) for name in ("chain", "chord", "group_index", "parent_id", "reply_to", "root_id")
+        }
+        options = {name: value for name, value in told.items() if value is not None}
+        return dispatch.Submission(request.id, self.read(request.args or (), request.kwargs or {}), 0.0, options)
 
     def claimed(self, answer: Claimed | Refused) -> Claimed:
-        """The claim, if it is ours. A message that comes twice, late or too early is dropped here (Ignore)."""
+        """The claim, if it is ours. Raises TurnedAway."""
         if isinstance(answer, Refused):
-            logger.info("run %s is %s: this message has nothing to do", self.request.id, answer.state)
-            raise Ignore
+            raise TurnedAway(answer.state)
         return answer
+
+    def report(self, state: State) -> Any:
+        """What to tell Celery of a message with nothing to do: how the run ended, if Celery has missed it; else Ignore."""
+        run_id = self.request.id
+        logger.info("run %s is %s: this message has nothing to do", run_id, state)
+        if state in (State.COMPLETED, State.FAILED) and not self.AsyncResult(run_id).ready():
+            # Its worker died between the run's record and Celery's: chains and chords still wait.
+            view = pool.in_thread(shared(current().redis_url).perform, operations.show(run_id))
+            if view.failure:
+                raise RunFailed(run_id, view.failure.code, view.failure.message, view.attempt)
+            return view.result
+        raise Ignore
 
     def fenced(self, claimed: Claimed, state: State | None) -> Ignore:
         """What to raise when the run was taken away: nothing of ours is to be recorded, neither here nor by Celery."""
@@ -116,7 +162,7 @@ class FlowTask(Task):  # type: ignore[misc] # Celery has no types
         """Publish a run that was given back. If that fails, its deadline brings it back (law 5)."""
         try:
             dispatch.send(self.app, claimed.lease.run_id, claimed.request, claimed.dispatch)
-        except (OperationalError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
             logger.warning("run %s will be sent by a sweeper (%s)", claimed.lease.run_id, error)
 
     def judge(self, error: Exception, claimed: Claimed) -> outcome.Outcome:
@@ -152,19 +198,7 @@ class FlowTask(Task):  # type: ignore[misc] # Celery has no types
                 raise RunFailed(run_id, failure.code, failure.message, claimed.lease.attempt)
             case outcome.Retrying(failure, delay):
                 logger.info("run %s: %s: %s; again in %.1f s", run_id, failure.code, failure.message, delay)
-                self.update_state(state="RETRYING", meta={"code": failure.code, "delay": delay})
-            case outcome.Paused():
-                self.update_state(state="PAUSED", meta={})
-            case outcome.GivenBack():
-                self.update_state(state="PENDING", meta={})
         raise Ignore
-
-
-def _delay(countdown: float | None, eta: datetime | None) -> float:
-    if eta is not None:
-        moment = eta if eta.tzinfo else eta.replace(tzinfo=UTC)
-        return max(0.0, (moment - datetime.now(UTC)).total_seconds())
-    return checked_delay(countdown)
 
 
 def checked_delay(delay: object) -> float:

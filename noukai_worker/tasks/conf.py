@@ -9,16 +9,13 @@ from ..settings import Settings
 EXECUTE_QUEUE = "noukai.execute"
 STREAM_QUEUE = "noukai.stream"
 
-VISIBILITY_TIMEOUT = 3_600
-"""Seconds. A message that comes back earlier than its run ends is harmless (law 4), only useless."""
+VISIBILITY_TIMEOUT = 300
+"""Seconds. A message that comes back while its run goes on does no harm (law 4); one that a dead worker held is wanted soon."""
 
 
 def needed(settings: Settings) -> dict[str, Any]:
     """What an application's own Celery app must be set to for these tasks; it keeps everything else."""
     return {
-        # A crash must not lose the message, nor call the task failed.
-        "task_acks_late": True,
-        "task_reject_on_worker_lost": True,
         # Nothing is hoarded behind a half-hour call.
         "worker_prefetch_multiplier": 1,
         # A running task is not started again because the broker went away for a moment.
@@ -30,7 +27,6 @@ def needed(settings: Settings) -> dict[str, Any]:
         "result_backend_transport_options": {"retry_policy": {"timeout": 5.0}},
         "result_expires": int(settings.retention * 2),
         "result_extended": True,
-        "task_track_started": True,
         # Flower and exporters see everything.
         "worker_send_task_events": True,
         "task_send_sent_event": True,

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from celery import Celery, states
-from kombu.exceptions import OperationalError
+from celery.app.task import Context
 from kombu.utils import json
+from kombu.utils.functional import maybe_list
 
 from ..errors import InvalidRequest, RunCancelled, RunFailed
 from ..runs import RunRequest, operations, shared
-from ..runs.operations import Created, Ended, Operation
+from ..runs.operations import Cancelled, Created, Ended, Operation
 from ..settings import Settings, current
 
 logger = logging.getLogger(__name__)
@@ -71,14 +72,25 @@ def submit(app: Celery, submission: Submission) -> Created:
     If the broker does not answer, a sweeper sends the message; the run is accepted all the same. Raises StoreUnavailable,
     IdempotencyConflict, RunExpired.
     """
-    settings = current()
-    created = shared(settings.redis_url).perform(record(submission, settings))
+    created = record_now(submission)
     if created.new and not submission.delay:
         try:
             _publish(app, submission.run_id, submission.request, submission.options)
-        except (OperationalError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever the broker's client raises: the run is accepted, a sweeper owns it now
             logger.warning("run %s is recorded; its message will be sent by a worker (%s)", submission.run_id, error)
     return created
+
+
+def record_now(submission: Submission) -> Created:
+    """Write the run. Raises StoreUnavailable, and what `record` raises."""
+    settings = current()
+    return shared(settings.redis_url).perform(record(submission, settings))
+
+
+def arguments(request: RunRequest) -> tuple[tuple[str], dict[str, Any]]:
+    """The arguments of the task that make this request."""
+    kwargs = request.model_dump(mode="json", exclude_none=True, exclude_defaults=True, exclude={"flow", "mode"})
+    return (request.flow,), kwargs
 
 
 def send(app: Celery, run_id: str, request: RunRequest, dispatch: str) -> None:
@@ -87,21 +99,34 @@ def send(app: Celery, run_id: str, request: RunRequest, dispatch: str) -> None:
 
 
 def end(app: Celery, ended: Ended) -> None:
-    """Tell Celery that a run failed without a worker, so that `AsyncResult(id).get()` ends, too."""
+    """Tell Celery that a run failed without a worker: `AsyncResult(id).get()`, error links and chords end, too."""
     failure = RunFailed(ended.run_id, ended.failure.code, ended.failure.message, ended.attempts)
-    app.backend.mark_as_failure(ended.run_id, failure)
+    app.backend.mark_as_failure(ended.run_id, failure, request=_context(ended.run_id, ended.mode, ended.dispatch))
 
 
-def end_cancelled(app: Celery, run_id: str) -> None:
-    """Tell Celery that a run was cancelled; the run's own record says so already."""
+def end_cancelled(app: Celery, cancelled: Cancelled) -> None:
+    """The same for a run that was cancelled; its own record says so already, so trouble here is only logged."""
+    run_id = cancelled.run_id
     try:
-        app.backend.mark_as_revoked(run_id, reason=str(RunCancelled(run_id)), state=states.REVOKED)
-    except (OperationalError, OSError, RuntimeError) as error:  # the Redis backend raises RuntimeError when it gives up
+        request = _context(run_id, cancelled.mode, cancelled.dispatch)
+        app.backend.mark_as_revoked(run_id, reason=str(RunCancelled(run_id)), request=request, state=states.REVOKED)
+    except Exception as error:  # noqa: BLE001 - whatever the backend's client raises
         logger.warning("run %s is cancelled; Celery could not be told (%s)", run_id, error)
+
+
+def _context(run_id: str, mode: str, stored: str) -> Context:
+    """The request that a worker would have had, for what Celery does at the end of a task."""
+    options = json.loads(stored)
+    return Context(
+        id=run_id,
+        task=f"noukai.{mode}",
+        errbacks=maybe_list(options.get("link_error")) or [],
+        group=options.get("group_id"),
+        **{name: options.get(name) for name in ("chain", "chord", "group_index", "parent_id", "root_id")},
+    )
 
 
 def _publish(app: Celery, run_id: str, request: RunRequest, options: Mapping[str, Any]) -> None:
     task = app.tasks[f"noukai.{request.mode}"]
     headers = {**(options.get("headers") or {}), RECORDED: True}
-    kwargs = request.model_dump(mode="json", exclude_none=True, exclude_defaults=True, exclude={"flow", "mode"})
-    task.publish((request.flow,), kwargs, run_id, {**_PUBLISH, **options, "headers": headers})
+    task.publish(*arguments(request), run_id, {**_PUBLISH, **options, "headers": headers})

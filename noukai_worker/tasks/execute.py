@@ -14,8 +14,8 @@ from ..errors import StoreUnavailable
 from ..runs import Failure, RunStore, operations, outcome, shared
 from ..runs.operations import Claimed, Fenced
 from ..settings import current
-from . import conf, dispatch
-from .base import FlowTask
+from . import dispatch
+from .base import FlowTask, TurnedAway
 from .clients import client
 from .leases import keeper
 
@@ -31,17 +31,20 @@ class ExecuteTask(FlowTask):
     mode = "execute"
 
 
-@shared_task(bind=True, base=ExecuteTask, name="noukai.execute", queue=conf.EXECUTE_QUEUE)  # type: ignore[untyped-decorator]
+@shared_task(bind=True, base=ExecuteTask, name="noukai.execute")  # type: ignore[untyped-decorator]
 def execute_flow(self: ExecuteTask, flow: str, message: str | None = None, **fields: Any) -> Any:  # noqa: ARG001 - the record counts
     """Execute a flow. The result is the flow's output. Takes what `enqueue` takes of the flow's input."""
     settings = current()
-    store = shared(settings.redis_url)
+    store = shared(settings.redis_url, settings.answer_within)
     unrecorded = self.ensure_recorded()
     if unrecorded:
         _insist(store, dispatch.record(unrecorded, settings))
     claim = operations.claim(self.request.id, claim_id=self.claim_id(), lease=settings.lease, worker=self.worker)
-    claimed = self.claimed(_insist(store, claim))
-    with keeper(settings.redis_url, settings.lease).keep(claimed.lease):
+    try:
+        claimed = self.claimed(_insist(store, claim))
+    except TurnedAway as refusal:
+        return self.report(refusal.state)
+    with keeper(store, settings.lease).keep(claimed.lease):
         end = _call(self, claimed)
     closing = outcome.close(claimed.lease, claimed.lease.position, end, pickup=settings.pickup)
     answer = _insist(store, closing)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import cache
 
 from ..errors import StoreUnavailable
-from ..runs import Lease, RunStore, outcome, shared
+from ..runs import Lease, RunStore, outcome
 from ..runs.operations import Fenced
 
 logger = logging.getLogger(__name__)
@@ -22,19 +22,19 @@ class LeaseKeeper(threading.Thread):
     def __init__(self, store: RunStore, *, lease: float) -> None:
         super().__init__(name="noukai-leases", daemon=True)
         self._store, self._lease = store, lease
-        self._held: dict[str, Lease] = {}
+        self._held: set[Lease] = set()
         self._awake = threading.Event()
         self.start()
 
     @contextmanager
     def keep(self, lease: Lease) -> Iterator[None]:
         """While inside, the lease is renewed. Losing it is found out at the next write of the run."""
-        self._held[lease.run_id] = lease
+        self._held.add(lease)
         self._awake.set()
         try:
             yield
         finally:
-            self._held.pop(lease.run_id, None)
+            self._held.discard(lease)
 
     def run(self) -> None:
         """Renew everything that is held, three times a lease; sleep while nothing is."""
@@ -45,7 +45,7 @@ class LeaseKeeper(threading.Thread):
                 if not self._held:
                     self._awake.wait()
             pause.wait(self._lease / 3)
-            for lease in list(self._held.values()):
+            for lease in list(self._held):
                 self._renew(lease)
 
     def _renew(self, lease: Lease) -> None:
@@ -55,14 +55,14 @@ class LeaseKeeper(threading.Thread):
             logger.warning("%s; the lease of run %s could not be renewed", error, lease.run_id)
             return
         if isinstance(answer, Fenced):
-            self._held.pop(lease.run_id, None)
+            self._held.discard(lease)
             logger.info("run %s is no longer ours (%s)", lease.run_id, answer.state)
 
 
 @cache
-def keeper(redis_url: str, lease: float) -> LeaseKeeper:
+def keeper(store: RunStore, lease: float) -> LeaseKeeper:
     """The keeper of this process. `lease` in seconds."""
-    return LeaseKeeper(shared(redis_url), lease=lease)
+    return LeaseKeeper(store, lease=lease)
 
 
 os.register_at_fork(after_in_child=keeper.cache_clear)

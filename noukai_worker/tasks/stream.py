@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, NoReturn
 
 from celery import shared_task
 from celery.exceptions import Ignore
@@ -13,8 +13,8 @@ from ..runs import Failure, operations, outcome
 from ..runs.operations import Claimed
 from ..settings import current
 from ..stream import Engine, HeldRun, LeaseLost, open_stream, relay
-from . import conf, dispatch
-from .base import FlowTask
+from . import dispatch
+from .base import FlowTask, TurnedAway
 
 
 class StreamTask(FlowTask):
@@ -24,10 +24,13 @@ class StreamTask(FlowTask):
     mode = "stream"
 
 
-@shared_task(bind=True, base=StreamTask, name="noukai.stream", queue=conf.STREAM_QUEUE)  # type: ignore[untyped-decorator]
+@shared_task(bind=True, base=StreamTask, name="noukai.stream")  # type: ignore[untyped-decorator]
 def stream_flow(self: StreamTask, flow: str, message: str | None = None, **fields: Any) -> Any:  # noqa: ARG001 - the record counts
     """Run a flow and relay its events. The result is the flow's output. Takes what `enqueue` takes of the flow's input."""
-    return pool.run(_attempt(self))
+    try:
+        return pool.run(_attempt(self))
+    except TurnedAway as refusal:
+        return self.report(refusal.state)
 
 
 async def _attempt(task: StreamTask) -> Any:
@@ -48,9 +51,12 @@ async def _claim_and_relay(task: StreamTask, engine: Engine) -> Any:
     if unrecorded:
         await engine.writer.perform(dispatch.record(unrecorded, settings))
     claim = operations.claim(task.request.id, claim_id=task.claim_id(), lease=settings.lease, worker=task.worker)
-    claimed = task.claimed(await engine.writer.perform(claim))
+    answer, interruption = await engine.writer.carry_out(claim)
+    claimed = task.claimed(answer)
     run = engine.holdings.hold(claimed.lease)
     try:
+        if interruption:
+            await _stop(task, claimed, run, interruption)
         end = await _relay(task, engine, claimed, run)
     except LeaseLost as lost:
         raise task.fenced(claimed, lost.state) from None
@@ -60,25 +66,37 @@ async def _claim_and_relay(task: StreamTask, engine: Engine) -> Any:
 
 
 async def _relay(task: StreamTask, engine: Engine, claimed: Claimed, run: HeldRun) -> outcome.Outcome:
-    progress = outcome.NOTHING
     end: outcome.Outcome
     checkpoint = claimed.checkpoint
     try:
-        if checkpoint.finished:
-            end = outcome.Completed(checkpoint.outputs[str(checkpoint.last_step)], checkpoint.execution_id)
-        else:
+        if not checkpoint.finished:
             stream = open_stream(engine.client(claimed.request.credential), claimed.request, checkpoint)
-            end, progress = await run.guard(relay(stream, run, pause_limit=current().pause_limit))
+            return await run.guard(relay(stream, run, pause_limit=current().pause_limit))
+        end = outcome.Completed(checkpoint.outputs[str(checkpoint.last_step)], checkpoint.execution_id)
     except LeaseLost:
         raise
-    except asyncio.CancelledError:
-        if pool.interruption() == "drain":
-            await run.close(outcome.GivenBack())
-            await asyncio.to_thread(task.send_again, claimed)
-            raise Ignore from None
-        await run.close(outcome.Failed(Failure("stopped", "the task was revoked or ran over its time limit")))
-        raise
+    except asyncio.CancelledError as interruption:
+        if run.ended is not None:
+            return run.ended
+        await _stop(task, claimed, run, interruption)
     except Exception as error:  # noqa: BLE001 - whatever it is, it ends the attempt, and the log says so
+        if run.ended is not None:
+            return run.ended
         end = task.judge(error, claimed)
-    await run.close(end, progress)
+    await run.close(end)
     return end
+
+
+async def _stop(task: StreamTask, claimed: Claimed, run: HeldRun, interruption: BaseException) -> NoReturn:
+    """End the attempt because of what interrupted it, and raise what Celery is to see."""
+    why = pool.interruption()
+    if why == "drain":
+        await run.close(outcome.GivenBack())
+        await asyncio.to_thread(task.send_again, claimed)
+        raise Ignore from None
+    if why is None:  # the process of another pool is being ended
+        await run.close(outcome.Retrying(Failure("worker_stopped", "the worker was stopped"), 0.0))
+    else:
+        reason = "the task was revoked" if why == "revoke" else "the task ran over its time limit"
+        await run.close(outcome.Failed(Failure(f"task_{why}", reason)))
+    raise interruption

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from celery import bootsteps
+from celery.signals import task_revoked
 
+from ..errors import RunFinished, RunNotFound
+from ..runs import operations, shared
 from ..settings import current
 from ..sweeper import Sweeper
+from .base import FlowTask
 from .dispatch import end, send
 
 
@@ -29,6 +34,7 @@ class Sweeping(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no t
             end=lambda ended: end(app, ended),
         )
         self._sweeper.start()
+        task_revoked.connect(_cancel, weak=False, dispatch_uid="noukai")
 
     def stop(self, worker: Any) -> None:  # noqa: ARG002 - Celery's signature
         """Stop it, and wait for the round that is under way."""
@@ -36,3 +42,11 @@ class Sweeping(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no t
             self._sweeper.stop()
 
     terminate = stop
+
+
+def _cancel(sender: Any, request: Any, **_: Any) -> None:
+    # Flower's button and `AsyncResult.revoke`: a run whose message Celery throws away has ended, and its log says so.
+    if not isinstance(sender, FlowTask):
+        return
+    with suppress(RunFinished, RunNotFound):
+        shared(current().redis_url).perform(operations.cancel(request.id, reason="revoked"))

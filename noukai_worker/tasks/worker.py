@@ -7,7 +7,8 @@ import os
 
 from celery.utils.nodenames import default_nodename, host_format
 
-from ..runs import operations, shared
+from ..pool import TaskPool
+from ..runs import shared
 from ..settings import current
 from . import app as apps
 from . import conf
@@ -28,7 +29,8 @@ def stream_worker(*, concurrency: int | None = None, loglevel: str = "INFO", nam
 
 
 def _work(pool: str, queue: str, concurrency: int, loglevel: str, name: str) -> int:
-    shared(current().redis_url).perform(operations.due(1))
+    shared(current().redis_url).ping()
+    TaskPool.drain_timeout = current().drain_grace
     worker = apps.current().Worker(
         pool=pool,
         queues=[queue],

@@ -25,6 +25,8 @@ def test_an_example_runs(house: House, example: str) -> None:
     house.worker("stream")
     house.worker("execute")
     env = house.workers[0].env
-    done = subprocess.run([sys.executable, "-c", example], env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", example], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

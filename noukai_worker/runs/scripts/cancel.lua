@@ -4,20 +4,19 @@
 local run, log, outputs, deadlines, tombstone = unpack(KEYS)
 local id = ARGV[1]
 
-local r = redis.call('HMGET', run, 'state', 'attempt', 'seq', 'retention', 'max_entries')
+local r = redis.call('HMGET', run, 'state', 'attempt', 'seq', 'retention', 'max_entries', 'mode', 'dispatch')
 local state = r[1]
 if not state then
   return {redis.call('EXISTS', tombstone) == 1 and 'expired' or 'unknown'}
 end
 if not legal(state, 'cancelled') then
-  return {'finished', state}
+  return {'finished', state, r[6], r[7]}
 end
 local seq, retention = tonumber(r[3]) + 1, tonumber(r[4])
 write(id, log, seq, '"run.cancelled"', r[2], ARGV[2], r[5])
 redis.call('HSET', run, 'state', 'cancelled', 'seq', int(seq), 'updated', int(now), 'deadline', 0, 'expires', int(now + retention))
 redis.call('ZREM', deadlines, id)
 redis.call('DEL', outputs)
-redis.call('PEXPIRE', run, int(retention))
-redis.call('PEXPIRE', log, int(retention))
-redis.call('PEXPIRE', tombstone, int(2 * retention))
-return {'cancelled', state}
+live(retention, run, log)
+live(2 * retention, tombstone)
+return {'cancelled', state, r[6], r[7]}

@@ -1,12 +1,12 @@
 -- A sweeper looks at one run whose deadline has passed, and does what its state asks for (law 5).
 -- KEYS: run log outputs deadlines tombstone
--- ARGV: id pickup_ms
+-- ARGV: id pickup_ms lease_ms patient
 -- Answers 'publish' with the request, or what was done instead.
 local run, log, outputs, deadlines, tombstone = unpack(KEYS)
-local id, pickup = ARGV[1], tonumber(ARGV[2])
+local id, pickup, lease, patient = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 
 local r = redis.call('HMGET', run, 'state', 'deadline', 'attempt', 'seq', 'retention', 'max_entries', 'sendings', 'counted', 'max_attempts',
-  'max_age', 'begins', 'mode', 'request', 'dispatch', 'worker')
+  'max_age', 'begins', 'mode', 'request', 'dispatch', 'worker', 'unknown', 'missed')
 local state, deadline = r[1], tonumber(r[2])
 if not state then
   redis.call('ZREM', deadlines, id)
@@ -16,9 +16,16 @@ if FINAL[state] then
   redis.call('ZREM', deadlines, id)
   return {'corrected'}
 end
-local retention = tonumber(r[5])
+local retention, begins, max_age = tonumber(r[5]), tonumber(r[11]), tonumber(r[10])
+local function postpone(to)
+  local ttl = lifetime(retention, to, begins, max_age)
+  redis.call('HSET', run, 'deadline', int(to), 'expires', int(now + ttl))
+  live(ttl, run, log, outputs)
+  live(2 * ttl, tombstone)
+  due(deadlines, id, to, ttl)
+end
 if deadline > now then
-  due(deadlines, id, deadline, retention)
+  postpone(deadline)
   return {'corrected'}
 end
 
@@ -34,21 +41,28 @@ local function fail(code, message)
   redis.call('HSET', run, 'deadline', 0, 'expires', int(now + retention))
   redis.call('ZREM', deadlines, id)
   redis.call('DEL', outputs)
-  redis.call('PEXPIRE', run, int(retention))
-  redis.call('PEXPIRE', log, int(retention))
-  redis.call('PEXPIRE', tombstone, int(2 * retention))
+  live(retention, run, log)
+  live(2 * retention, tombstone)
   return {'failed', code, message, tonumber(attempt), r[12], r[14]}
 end
 
 if state == 'paused' then
   return fail('pause_expired', 'the tool results did not come in time')
 end
-if now - tonumber(r[11]) > tonumber(r[10]) then
+if state ~= 'running' and now - begins > max_age then
   return fail('too_old', 'the run was not finished within its age limit')
 end
 local sendings = tonumber(r[7])
 if state == 'running' then
-  if r[12] == 'execute' and not string.find(r[13], '"on_unknown_outcome":"retry"', 1, true) then
+  -- A call whose outcome nobody else may find out is left to its worker for longer: it may be cut off, and hold a paid result.
+  local only_it_knows = r[12] == 'execute' and r[16] == 'fail'
+  local missed = tonumber(r[17]) + 1
+  if missed <= (only_it_knows and 3 or patient and 1 or 0) then
+    redis.call('HSET', run, 'missed', int(missed))
+    postpone(now + lease)
+    return {'spared'}
+  end
+  if only_it_knows then
     return fail('outcome_unknown', 'the worker was lost during a paid call, and nobody can tell whether it was carried out')
   end
   if tonumber(r[8]) >= tonumber(r[9]) then
@@ -63,12 +77,6 @@ elseif state == 'retrying' then
 end
 
 -- Sent again with growing pauses: a long queue is not a lost message, and a second message is harmless.
-deadline = now + math.min(pickup * 2 ^ sendings, 600000)
-local ttl = deadline - now + retention
-redis.call('HSET', run, 'deadline', int(deadline), 'due', int(now), 'sendings', sendings + 1, 'expires', int(now + ttl))
-redis.call('PEXPIRE', run, int(ttl))
-redis.call('PEXPIRE', log, int(ttl))
-redis.call('PEXPIRE', outputs, int(ttl))
-redis.call('PEXPIRE', tombstone, int(2 * ttl))
-due(deadlines, id, deadline, retention)
+redis.call('HSET', run, 'due', int(now), 'sendings', sendings + 1)
+postpone(now + math.min(pickup * 2 ^ sendings, 600000))
 return {'publish', r[12], r[13], r[14]}

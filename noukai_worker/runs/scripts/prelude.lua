@@ -41,6 +41,12 @@ local function write(id, log, seq, kind, attempt, data, max_entries)
   redis.call('PUBLISH', 'noukai:{' .. id .. '}:events', entry)
 end
 
+-- How long the keys of an unfinished run live: the retention after the last moment at which anything may be due. Longer than all
+-- workers may be away, so that what was accepted always comes to an end that can be read.
+local function lifetime(retention, deadline, begins, max_age)
+  return retention + math.max(deadline - now, begins + max_age - now, 0)
+end
+
 -- A key shared by many runs lives at least as long as the longest-lived of them (law 8).
 local function outlive(key, ttl)
   if redis.call('PTTL', key) < ttl then
@@ -48,7 +54,13 @@ local function outlive(key, ttl)
   end
 end
 
-local function due(deadlines, id, deadline, retention)
+local function due(deadlines, id, deadline, ttl)
   redis.call('ZADD', deadlines, int(deadline), id)
-  outlive(deadlines, deadline - now + retention)
+  outlive(deadlines, ttl)
+end
+
+local function live(ttl, ...)
+  for _, key in ipairs({...}) do
+    redis.call('PEXPIRE', key, int(ttl))
+  end
 end

@@ -9,9 +9,13 @@ import time
 from collections.abc import Callable
 
 import pytest
+from celery import chord
+from celery.result import AsyncResult
 
-from noukai_worker import Run, enqueue
-from noukai_worker.runs import State
+from noukai_worker import Run, cancel, enqueue, execute_flow
+from noukai_worker.runs import RunRequest, State
+from noukai_worker.tasks import app as apps
+from noukai_worker.tasks import dispatch
 from tests.integration.conftest import House
 from tests.support.processes import until
 
@@ -98,7 +102,7 @@ def test_a_stopping_worker_gives_its_runs_back(house: House) -> None:
 
 
 def moment(at: str) -> float:
-    from datetime import datetime  # noqa: PLC0415
+    from datetime import datetime
 
     return datetime.fromisoformat(at).timestamp()
 
@@ -114,3 +118,55 @@ def repeated_steps(house: House, runs: list[Run]) -> list[tuple[str, str]]:
         assert known, "an earlier attempt had finished a step"
         repeated += [(run.id, step) for step in known if steps[step]["started"] != 1]
     return repeated
+
+
+def test_a_worker_that_stops_in_full_flight_does_not_fence_itself_out(house: House) -> None:
+    """Every write is under way at some moment of a drain; none may be lost count of."""
+    leaving = house.worker("stream")
+    parameters = {"steps": 40, "events": 10, "interval": 0.005, "bytes": 60}
+    runs = [enqueue("acme/demo/load", message=f"{n}", parameters=parameters) for n in range(100)]
+    until(lambda: all(house.view(run.id).step_index >= 1 for run in runs), "every run has finished a step")
+    leaving.stop(within=10)
+    assert "was taken from" not in leaving.output()
+    codes = [entry.data["code"] for run in runs for entry in house.log(run.id) if entry.type == "run.retrying"]
+    assert codes == ["worker_draining"] * len([run for run in runs if not house.view(run.id).state.terminal])
+    house.worker("stream")
+    assert {view.state for view in house.wait(*(run.id for run in runs))} == {State.COMPLETED}
+    assert repeated_steps(house, [run for run in runs if house.view(run.id).attempt > 1]) == []
+
+
+def test_a_result_that_celery_missed_is_told_when_the_message_comes_back(house: House) -> None:
+    """The worker died between the run's record and Celery's."""
+    worker = house.worker("execute")
+    run = enqueue("acme/demo/hello-world", message="x", mode="execute")
+    result = AsyncResult(run.id, app=apps.current())
+    expected = result.get(timeout=30)
+    worker.stop()
+    result.forget()
+    dispatch.send(
+        apps.current(), run.id, RunRequest.build(flow="acme/demo/hello-world", message="x", mode="execute"), "{}"
+    )
+    house.worker("execute")
+    assert AsyncResult(run.id, app=apps.current()).get(timeout=30) == expected
+    assert house.types(run.id).count("run.started") == 1
+
+
+def test_a_run_that_ends_without_a_worker_ends_its_chord(house: House) -> None:
+    body = execute_flow.si("acme/demo/hello-world", message="body")
+    job = chord([execute_flow.si("acme/demo/slow-essay", message="x")], body)()
+    member = job.parent.results[0].id
+    house.worker("execute")
+    until(lambda: house.view(member).state is State.RUNNING, "the member runs")
+    cancel(member)
+    with pytest.raises(Exception, match=r"cancelled|revoked|Dependency"):
+        job.get(timeout=30)
+
+
+def test_revoking_a_running_run_ends_it(house: House) -> None:
+    house.worker("stream")
+    run = enqueue("acme/demo/slow-essay", message="x")
+    until(lambda: house.view(run.id).step_index >= 1, "a step has finished")
+    apps.current().control.revoke(run.id, terminate=True)
+    (view,) = house.wait(run.id)
+    assert view.state in (State.CANCELLED, State.FAILED)
+    assert AsyncResult(run.id, app=apps.current()).state == "REVOKED"

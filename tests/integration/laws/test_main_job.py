@@ -54,7 +54,7 @@ def test_celerys_own_words(house: House) -> None:
 
 
 def test_links_and_groups_go_with_a_run(house: House) -> None:
-    from celery import group  # noqa: PLC0415
+    from celery import group
 
     house.worker("execute")
     job = group(execute_flow.si("acme/demo/hello-world", message=str(n)) for n in range(3))

@@ -66,6 +66,18 @@ def test_what_makes_no_sense_is_refused_in_one_line(fields: dict[str, object], s
     assert "nk_live" not in str(caught.value)
 
 
+def test_what_could_not_be_read_back_is_refused() -> None:
+    deep: object = 1
+    for _ in range(230):
+        deep = [deep]
+    with pytest.raises(InvalidRequest):
+        RunRequest.build(flow="acme/demo/two-step", parameters={"deep": deep})
+
+
+def test_a_record_of_a_newer_version_can_be_read() -> None:
+    assert RunRequest.stored(b'{"flow":"acme/demo/two-step","colour":"red"}').flow == "acme/demo/two-step"
+
+
 def test_the_size_is_limited_in_bytes() -> None:
     with pytest.raises(PayloadTooLarge) as caught:
         RunRequest.build(1000, flow="acme/demo/two-step", message="é" * 600)

@@ -13,6 +13,7 @@ import redis
 from noukai_worker.errors import (
     EntriesTrimmed,
     IdempotencyConflict,
+    InvalidRequest,
     PositionAhead,
     RunExpired,
     RunFinished,
@@ -60,8 +61,8 @@ def end(store: RunStore, lease: Lease, position: int, how: outcome.Outcome) -> A
     return store.perform(outcome.close(lease, position, how, pickup=10))
 
 
-def sweep(store: RunStore, run_id: str = "r") -> Unsent | Ended | None:
-    return store.perform(operations.overdue(run_id, pickup=10))
+def sweep(store: RunStore, run_id: str = "r", *, patient: bool = False) -> Unsent | Ended | None:
+    return store.perform(operations.overdue(run_id, pickup=10, lease=10, patient=patient))
 
 
 def make_overdue(client: redis.Redis, run_id: str = "r") -> None:
@@ -103,7 +104,7 @@ def test_an_entry_is_published_as_it_is_logged_with_the_servers_time(store: RunS
     "moment", ["1970-01-01", "1999-12-31", "2000-02-29", "2024-02-29", "2026-03-01", "2100-03-01", "2399-12-31"]
 )
 def test_the_calendar_of_the_prelude(client: redis.Redis, moment: str) -> None:
-    from noukai_worker.runs import scripts  # noqa: PLC0415
+    from noukai_worker.runs import scripts
 
     ms = int(datetime.fromisoformat(f"{moment}T23:59:58.007+00:00").timestamp() * 1000)
     prelude = scripts.load("due").text.split("-- Which runs")[0]
@@ -129,7 +130,7 @@ def test_the_same_claim_again_gets_the_same_lease_and_another_none(store: RunSto
 def test_a_run_is_not_claimed_before_it_is_due(store: RunStore, client: redis.Redis) -> None:
     create(store, delay=50)
     assert claim(store) == Refused(State.QUEUED)
-    assert store.perform(operations.due(10)).run_ids == ()
+    assert store.perform(operations.due(10, lease=10)).run_ids == ()
     make_overdue(client)
     assert isinstance(sweep(store), Unsent)
     assert isinstance(claim(store), Claimed)
@@ -199,10 +200,10 @@ def test_an_older_attempt_is_fenced_out(store: RunStore, client: redis.Redis) ->
 def test_a_lease_that_is_renewed_is_not_overdue(store: RunStore) -> None:
     create(store)
     lease = claimed(store, lease=0.001)
-    while not store.perform(operations.due(10)).run_ids:
+    while not store.perform(operations.due(10, lease=10)).run_ids:
         pass
     assert write(store, lease, 2) == Advanced(2)
-    assert store.perform(operations.due(10)).run_ids == ()
+    assert store.perform(operations.due(10, lease=10)).run_ids == ()
 
 
 def test_the_sweeper_corrects_a_deadline_that_the_run_does_not_confirm(store: RunStore, client: redis.Redis) -> None:
@@ -210,7 +211,7 @@ def test_the_sweeper_corrects_a_deadline_that_the_run_does_not_confirm(store: Ru
     client.zadd(keys.DEADLINES, {"r": 1, "gone": 1})
     assert sweep(store) is None
     assert sweep(store, "gone") is None
-    found = store.perform(operations.due(10))
+    found = store.perform(operations.due(10, lease=10))
     assert found.run_ids == ()
     assert found.next_in is not None
     assert 9 < found.next_in <= 10
@@ -224,7 +225,7 @@ def test_a_lost_message_is_sent_again_and_again_with_growing_pauses(store: RunSt
         answer = sweep(store)
         assert isinstance(answer, Unsent)
         assert (answer.run_id, answer.request) == ("r", REQUEST)
-        pauses.append(round(store.perform(operations.due(10)).next_in or 0))
+        pauses.append(round(store.perform(operations.due(10, lease=10)).next_in or 0))
     assert pauses == [20, 40, 80]
     assert len(log(store)) == 1
 
@@ -261,17 +262,109 @@ def test_a_lost_execute_call_is_not_paid_for_twice_unless_the_enqueuer_says_so(
         create(store, run_id, request)
         claimed(store, run_id)
         make_overdue(client, run_id)
+    for _ in range(3):
+        assert sweep(store, "careful") is None, "its worker may only be cut off, and hold the paid result"
+        make_overdue(client, "careful")
     ended = sweep(store, "careful")
     assert isinstance(ended, Ended)
     assert ended.failure.code == "outcome_unknown"
     assert isinstance(sweep(store, "bold"), Unsent)
 
 
+def test_the_policy_is_not_taken_from_the_enqueuers_own_words(store: RunStore, client: redis.Redis) -> None:
+    request = RunRequest.build(flow="acme/demo/two-step", mode="execute", metadata={"on_unknown_outcome": "retry"})
+    create(store, request=request)
+    claimed(store)
+    answer = None
+    while answer is None:
+        make_overdue(client)
+        answer = sweep(store)
+    assert isinstance(answer, Ended)
+
+
+def test_a_patient_sweeper_gives_a_running_attempt_one_more_lease(store: RunStore, client: redis.Redis) -> None:
+    create(store)
+    lease = claimed(store)
+    make_overdue(client)
+    assert sweep(store, patient=True) is None
+    assert write(store, lease, 2, "step_output") == Advanced(3)
+    make_overdue(client)
+    assert isinstance(sweep(store, patient=True), Unsent), "not again and again"
+
+
+def test_a_gap_without_sweepers_makes_them_patient_for_a_lease(store: RunStore, client: redis.Redis) -> None:
+    assert not store.perform(operations.due(10, lease=10)).patient
+    assert not store.perform(operations.due(10, lease=10)).patient
+    client.hset(keys.SWEEP, "at", int(time.time() * 1000) - 6000)
+    assert store.perform(operations.due(10, lease=10)).patient
+    assert store.perform(operations.due(10, lease=10)).patient, "every sweeper, not only the first that came back"
+    client.hset(keys.SWEEP, "patient", int(time.time() * 1000) - 1)
+    assert not store.perform(operations.due(10, lease=10)).patient
+
+
+def test_a_message_that_could_not_be_sent_is_tried_again_soon(store: RunStore, client: redis.Redis) -> None:
+    create(store)
+    for _ in range(3):
+        make_overdue(client)
+        assert isinstance(sweep(store), Unsent)
+        store.perform(operations.unsent("r", pickup=10))
+        assert round(store.perform(operations.due(10, lease=10)).next_in or 0) == 10
+
+
+def test_a_run_that_is_too_old_is_not_claimed(store: RunStore) -> None:
+    create(store, max_age=0)
+    while isinstance(answer := claim(store), Claimed):
+        end(store, answer.lease, answer.lease.position, GivenBack())
+    assert answer == Refused(State.QUEUED)
+    assert store.perform(operations.due(10, lease=10)).run_ids == ("r",)
+    ended = sweep(store)
+    assert isinstance(ended, Ended)
+    assert ended.failure.code == "too_old"
+
+
+def test_outputs_live_as_long_as_their_run(store: RunStore, client: redis.Redis) -> None:
+    create(store)
+    lease = claimed(store)
+    write(store, lease, 2, "step_completed", outputs=[("a", b"1")], step_index=1)
+    for key in (keys.run("r"), keys.log("r"), keys.outputs("r")):
+        client.pexpire(key, 5000)
+    client.hset(keys.run("r"), "expires", 1)
+    write(store, lease, 3)
+    assert {client.pttl(key) > 60_000 for key in (keys.run("r"), keys.log("r"), keys.outputs("r"))} == {True}
+
+
+def test_an_unfinished_run_outlives_workers_that_are_away_for_long(store: RunStore, client: redis.Redis) -> None:
+    create(store, retention=1, max_age=500)
+    for key in (keys.run("r"), keys.log("r"), keys.DEADLINES):
+        assert client.pttl(key) > 500_000
+
+
+def test_a_record_that_was_made_twice_with_one_answer_lost_is_new(store: RunStore) -> None:
+    assert create(store).new
+    assert create(store).new, "the same token: the same call, repeated by the connection"
+    assert not create(store, token="other").new
+
+
+@pytest.mark.parametrize("run_id", ["", "a b", 'a"b', "a}b", "é", "x" * 256])
+def test_an_id_that_would_break_keys_or_entries_is_refused(store: RunStore, run_id: str) -> None:
+    with pytest.raises(InvalidRequest, match="task id"):
+        create(store, run_id)
+
+
+def test_a_result_that_is_not_json_is_a_failure_not_an_accident(store: RunStore) -> None:
+    create(store)
+    end(store, claimed(store), 2, Completed("\ud800"))
+    assert log(store)[-1].data["code"] == "unreadable_result"
+    create(store, "n")
+    end(store, claimed(store, "n"), 2, Completed(float("nan")))
+    assert log(store, "n")[-1].data["result"] is None
+
+
 def test_a_retry_is_sent_when_it_is_due(store: RunStore, client: redis.Redis) -> None:
     create(store)
     end(store, claimed(store), 2, Retrying(Failure("BUSY", "later"), 30))
     assert claim(store, claim_id="d") == Refused(State.RETRYING)
-    wait = store.perform(operations.due(10)).next_in
+    wait = store.perform(operations.due(10, lease=10)).next_in
     assert wait is not None
     assert 29 < wait <= 30
     make_overdue(client)
@@ -280,14 +373,12 @@ def test_a_retry_is_sent_when_it_is_due(store: RunStore, client: redis.Redis) ->
 
 
 def test_a_run_that_is_too_old_fails(store: RunStore, client: redis.Redis) -> None:
-    create(store, max_age=0)
+    create(store)
     end(store, claimed(store), 2, Retrying(Failure("BUSY", "later"), 1))
+    client.hset(keys.run("r"), "begins", 1)
     make_overdue(client)
-    while True:
-        answer = sweep(store)
-        if isinstance(answer, Ended):
-            break
-        make_overdue(client)
+    answer = sweep(store)
+    assert isinstance(answer, Ended)
     assert answer.failure.code == "too_old"
 
 
@@ -309,7 +400,8 @@ def test_what_has_not_ended_can_be_cancelled(store: RunStore, client: redis.Redi
         end(store, lease, 2, Retrying(Failure("BUSY", ""), 9))
     if state == "paused" and lease:
         end(store, lease, 2, Paused({}, 9))
-    assert store.perform(operations.cancel("r", reason="enough")) == state
+    cancelled = store.perform(operations.cancel("r", reason="enough"))
+    assert (cancelled.before, cancelled.mode) == (state, "stream")
     assert (log(store)[-1].type, log(store)[-1].data) == (EntryType.CANCELLED, {"reason": "enough"})
     assert client.zcard(keys.DEADLINES) == 0
     if lease:

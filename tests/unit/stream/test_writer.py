@@ -62,14 +62,18 @@ def test_one_runs_error_is_its_own() -> None:
         trips = Trips()
         trips.gate.set()
         writer = Writer(trips)  # type: ignore[arg-type]
-        good, bad = await asyncio.gather(writer.perform(operation("good")), writer.perform(operation("bad")), return_exceptions=True)
+        good, bad = await asyncio.gather(
+            writer.perform(operation("good")), writer.perform(operation("bad")), return_exceptions=True
+        )
         assert good == "<good>"
         assert isinstance(bad, ResponseError)
 
     asyncio.run(main())
 
 
-def test_a_trip_is_made_again_until_redis_is_back(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_trip_is_made_again_until_redis_is_back(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     async def main() -> None:
         monkeypatch.setattr("noukai_worker.stream.writer._PAUSES", (0.0,))
         trips = Trips()

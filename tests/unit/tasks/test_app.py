@@ -27,12 +27,22 @@ def test_configure_adds_routes_settings_and_a_sweeper() -> None:
     settings = Settings(retention=100)
     assert apps.configure(app, settings) is app
     assert apps.current() is app
-    assert app.conf.task_acks_late is True
+    assert app.conf.task_acks_late is False, "the application's own tasks keep their ways"
+    assert app.tasks["noukai.stream"].acks_late is True
     assert app.conf.result_expires == 200
     assert app.conf.task_time_limit == 7
     assert set(app.conf.task_routes) == {"shop.ship", conf.EXECUTE_QUEUE, conf.STREAM_QUEUE}
     assert Sweeping in app.steps["worker"]
-    assert app.tasks["noukai.stream"].queue == conf.STREAM_QUEUE
+    assert "noukai.stream" in app.tasks
+
+
+def test_an_applications_own_choices_win() -> None:
+    app = Celery("shop", set_as_current=False, broker="memory://")
+    app.conf.task_routes = {"noukai.stream": {"queue": "mine"}}
+    app.conf.result_backend_transport_options = {"global_keyprefix": "shop", "retry_policy": {"timeout": 1.0}}
+    apps.configure(app, Settings())
+    assert app.conf.task_routes["noukai.stream"] == {"queue": "mine"}
+    assert app.conf.result_backend_transport_options == {"global_keyprefix": "shop", "retry_policy": {"timeout": 1.0}}
 
 
 def test_routes_of_any_kind_are_kept() -> None:

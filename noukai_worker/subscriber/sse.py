@@ -1,0 +1,42 @@
+"""Server-sent events: how an entry looks on the wire (WHATWG HTML, 9.2 Server-sent events). Pure functions.
+
+An entry's `id:` is its seq, so a browser's `Last-Event-ID` is a position; `event:` is its type; `data:` is the entry's JSON, the
+very text that is on the channel.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from ..runs import Entry
+
+KEEP_ALIVE = b": keep-alive\n\n"
+
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+def frame(data: bytes, *, event: str | None = None, id: int | None = None) -> bytes:  # noqa: A002 - the field's name
+    """One event. A line end in `data` starts another `data:` field; one in `event`, which cannot be sent, becomes a space."""
+    lines = []
+    if id is not None:
+        lines.append(b"id: %d" % id)
+    if event is not None:
+        lines.append(b"event: " + _LINE_END.sub(b" ", event.encode()))
+    lines += (b"data: " + line for line in _LINE_END.split(data))
+    return b"\n".join(lines) + b"\n\n"
+
+
+def frames(entries: Iterable[Entry]) -> bytes:
+    """Entries as one piece of the stream."""
+    return b"".join([frame(entry.raw, event=entry.type, id=entry.seq) for entry in entries])
+
+
+def comment(text: str) -> bytes:
+    """A comment, which readers skip; it keeps proxies from closing a silent connection."""
+    return b": " + _LINE_END.sub(b" ", text.encode()) + b"\n\n"
+
+
+def retry(milliseconds: int) -> bytes:
+    """Tell the browser how long to wait before it reconnects."""
+    return b"retry: %d\n\n" % milliseconds

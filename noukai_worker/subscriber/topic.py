@@ -1,0 +1,88 @@
+"""One run as the hub knows it: its channel, its window, its readers and those of them that wait for news."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from ..runs import keys
+from .window import Window, seq_of
+
+if TYPE_CHECKING:
+    from .reader import Reader
+
+
+class Topic:
+    """The readers of one run in one event loop."""
+
+    __slots__ = ("_seen", "_waiting", "channel", "confirmed", "readers", "run_id", "window")
+
+    def __init__(self, run_id: str, buffer: int) -> None:
+        self.run_id = run_id
+        self.channel = keys.channel(run_id).encode()
+        self.window = Window(buffer)
+        self.readers: set[Reader] = set()
+        self.confirmed = asyncio.Event()
+        """Set while Redis is known to send us the channel."""
+        self._waiting: set[asyncio.Future[bool]] = set()
+        self._seen = 0
+
+    def ring(self, raw: bytes) -> bool:
+        """A message came. Returns False if it cannot be read, so that the log has to be asked."""
+        seq = seq_of(raw)
+        if seq is None:
+            return False
+        if self.window.offer(seq, raw):
+            self.wake()
+        return True
+
+    def know(self, seq: int) -> None:
+        """The log's last seq was looked up."""
+        if self.window.know(seq):
+            self.wake()
+
+    def distrust(self) -> None:
+        """The log is not what it was: every reader has to ask it."""
+        self.window.reset()
+        for reader in self.readers:
+            reader.cursor.unread = True
+        self.wake()
+
+    def confirm(self) -> bool:
+        """The subscription is in force. Returns whether a reader read the log before that, and may have missed something."""
+        self.confirmed.set()
+        return any(not reader.cursor.unread for reader in self.readers)
+
+    def silent(self) -> bool:
+        """Whether nothing has come since this was last asked."""
+        before, self._seen = self._seen, self.window.newest
+        return before == self._seen
+
+    def trim(self) -> None:
+        """Forget what all readers have been given."""
+        if self.readers:
+            self.window.forget(min(reader.cursor.position for reader in self.readers))
+
+    async def news(self, within: float | None) -> bool:
+        """Wait until something changes. Returns False after `within` seconds without."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[bool] = loop.create_future()
+        timer = None if within is None else loop.call_later(within, _resolve, future, False)
+        self._waiting.add(future)
+        try:
+            return await future
+        finally:
+            self._waiting.discard(future)
+            if timer:
+                timer.cancel()
+
+    def wake(self) -> None:
+        """Let all who wait look again."""
+        waiting, self._waiting = self._waiting, set()
+        for future in waiting:
+            _resolve(future, True)
+
+
+def _resolve(future: asyncio.Future[bool], news: bool) -> None:
+    if not future.done():
+        future.set_result(news)

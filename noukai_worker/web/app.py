@@ -1,0 +1,24 @@
+"""The stand-alone web application: the router, and every answer in one form."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from ..settings import Settings, current
+from .refusals import install
+from .routes import build
+from .source import Source
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """An ASGI application of the routes alone; settings from the environment unless given.
+
+    Nobody is asked who they are on `POST /runs`: run it on loopback or in a private network, and let your own application, which
+    knows its users, include `router(identify=...)` instead.
+    """
+    source = Source(settings or current())
+    app = FastAPI(title="Noukai runs", version="1")
+    install(app)
+    app.include_router(build(source, open=source.settings.web_open))
+    app.state.source = source
+    return app

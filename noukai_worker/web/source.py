@@ -1,0 +1,39 @@
+"""Where a router reads runs: one hub, opened with the application and closed with it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Self
+
+from ..settings import Settings
+from ..subscriber import Hub
+
+
+class Source:
+    """The hub of the running event loop. Opens no connection before it is needed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._hub: Hub | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def hub(self) -> Hub:
+        """The hub; a new one if the application never told us that it starts (its lifespan is not run)."""
+        loop = asyncio.get_running_loop()
+        if self._hub is None or self._loop is not loop:
+            self._hub, self._loop = Hub(self.settings.redis_url, buffer=self.settings.reader_buffer), loop
+        return self._hub
+
+    def stop(self) -> None:
+        """End all streams now: the process is about to exit."""
+        if self._hub is not None:
+            self._hub.stop()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        hub, self._hub = self._hub, None
+        if hub is not None:
+            await hub.aclose()

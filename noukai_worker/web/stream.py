@@ -1,0 +1,90 @@
+"""A run as a response of server-sent events: attached before the first byte, bounded in memory, over when the client is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+from contextlib import suppress
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from ..errors import NoukaiWorkerError
+from ..subscriber import Hub, Subscription, sse
+from . import refusals
+
+logger = logging.getLogger(__name__)
+
+KEEP_ALIVE_EVERY = 15.0
+"""Seconds of silence after which a comment is sent."""
+STALLED_AFTER = 30.0
+"""Seconds that a client may take nothing before it is dropped; what it has got is its position to come back to."""
+
+_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+
+
+class EventStream(Response):
+    """The entries of one run after a position, to the terminal one. Mistakes are answered instead, before anything is sent."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, hub: Hub, run_id: str, after: int) -> None:
+        super().__init__(headers=_HEADERS)
+        del self.headers["content-length"]
+        self._hub = hub
+        self._subscription = Subscription(run_id, after=after, hub=hub)
+        self._gone = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one client."""
+        async with self._subscription as subscription:
+            try:
+                entries = await subscription.open()
+            except NoukaiWorkerError as error:
+                await refusals.response(error)(scope, receive, send)
+                return
+            if subscription.ended and not entries:
+                await Response(status_code=204, headers=_HEADERS)(scope, receive, send)
+                return
+            gone = asyncio.create_task(self._until_gone(receive))
+            try:
+                await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+                # Clients of a server that restarts do not come back all at once.
+                await self._relay(send, sse.retry(random.randint(1_000, 3_000)) + sse.frames(entries))  # noqa: S311
+            except TimeoutError:
+                logger.info("a reader of run %s takes nothing: dropped", subscription.run_id)
+            except OSError:
+                pass  # The client is gone: servers that say so raise this (ASGI 2.4).
+            finally:
+                gone.cancel()
+
+    async def _relay(self, send: Send, piece: bytes) -> None:
+        subscription = self._subscription
+        while True:
+            async with asyncio.timeout(STALLED_AFTER):
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            if subscription.ended or self._gone:
+                break
+            try:
+                entries = await subscription.page(KEEP_ALIVE_EVERY)
+            except NoukaiWorkerError as error:
+                if (
+                    not self._hub.stopping
+                ):  # A server that stops just ends its streams: browsers come back with their position.
+                    await send({"type": "http.response.body", "body": _said(error), "more_body": True})
+                break
+            piece = sse.frames(entries) or sse.KEEP_ALIVE
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _until_gone(self, receive: Receive) -> None:
+        with suppress(OSError):
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        self._gone = True
+        self._subscription.close()
+
+
+def _said(error: NoukaiWorkerError) -> bytes:
+    return sse.frame(json.dumps(refusals.detail(error)).encode(), event="stream.error")
