@@ -15,7 +15,8 @@ def frames(events: int, size: int) -> list[bytes]:
 
     pad = "x" * max(0, size - len(frame("", stepId="write", outputData="")) + len("event: \ndata: \n\n"))
     return [
-        frame("run_started", executionId="e", flowId="f", stepCount=1) + frame("step_started", stepId="write", stepIndex=0),
+        frame("run_started", executionId="e", flowId="f", stepCount=1)
+        + frame("step_started", stepId="write", stepIndex=0),
         *[frame("step_output", stepId="write", outputData=pad)] * events,
         frame("step_completed", stepId="write", stepIndex=0, output="done")
         + frame("flow_completed", executionId="e", result="done"),

@@ -12,6 +12,7 @@ import resource
 import time
 
 import redis.asyncio
+
 from noukai_sdk import AsyncNoukai
 
 

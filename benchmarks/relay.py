@@ -70,6 +70,11 @@ def theirs(flows: int, python: Path, redis_url: str) -> tuple[float, float, int]
     return measured["events"] / measured["cpu"], measured["wall"], measured["events"]
 
 
+def shown(who: str, measured: tuple[float, float, int]) -> str:
+    rate, wall, _ = measured
+    return f"{who} {rate:>7,.0f} per CPU-second, {wall:.1f} s"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--flows", type=int, default=500)
@@ -82,7 +87,11 @@ def main() -> None:
         server = RedisServer(folder / "redis")
         upstream = [sys.executable, "-m", "benchmarks.canned", "--port", str(PORT), "--events", str(options.events)]
         canned = Process(upstream, folder / "canned.log")
-        env = {"NOUKAI_REDIS_URL": server.url, "NOUKAI_BASE_URL": f"http://127.0.0.1:{PORT}/api/v1", "NOUKAI_API_KEY": KEY}
+        env = {
+            "NOUKAI_REDIS_URL": server.url,
+            "NOUKAI_BASE_URL": f"http://127.0.0.1:{PORT}/api/v1",
+            "NOUKAI_API_KEY": KEY,
+        }
         worker = Worker("stream", folder, env)
         try:
             server.start()
@@ -96,10 +105,12 @@ def main() -> None:
                 us, them = ours(options.flows, worker, server.url), theirs(options.flows, python, server.url)
                 if turn:  # the first round warms up
                     rows.append((us[0], them[0]))
-                    print(f"round {turn}: ours {us[0]:>8,.0f}/CPU-s in {us[1]:.1f} s   published {them[0]:>8,.0f}/CPU-s in {them[1]:.1f} s")
+                    print(f"round {turn}: {shown('ours', us)}   {shown('published', them)}")
             us_median, them_median = (statistics.median(column) for column in zip(*rows, strict=True))
             print(f"{options.flows} flows x {options.events} events, median of {options.rounds}")
-            print(f"ours {us_median:,.0f}, published {them_median:,.0f} events per CPU-second: {us_median / them_median:.1f}x")
+            print(
+                f"ours {us_median:,.0f}, published {them_median:,.0f} events per CPU-second: {us_median / them_median:.1f}x"
+            )
         finally:
             for process in (worker, canned, server):
                 process.stop(within=60)

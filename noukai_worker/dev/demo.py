@@ -80,6 +80,7 @@ async def _play(show: Callable[[Act, Entry], None], log: Path, limit: float) -> 
 
 async def _watch(act: Act, show: Callable[[Act, Entry], None]) -> Entry:
     run = await aenqueue(act.flow, mode=act.mode, message=act.message)
-    async for entry in run.subscribe():
-        show(act, entry)
+    async with run.subscribe() as entries:
+        async for entry in entries:
+            show(act, entry)
     return entry

@@ -22,9 +22,9 @@ def test_every_setting_is_in_the_table_with_its_default() -> None:
 
 
 def test_every_celery_setting_of_ours_is_one_that_celery_knows() -> None:
-    from celery.app.defaults import NAMESPACES, flatten  # noqa: PLC0415
+    from celery.app.defaults import NAMESPACES, flatten
 
-    from noukai_worker.tasks import conf  # noqa: PLC0415
+    from noukai_worker.tasks import conf
 
     known = {name for name, _ in flatten(NAMESPACES)}
     assert set(conf.alone(Settings())) <= known

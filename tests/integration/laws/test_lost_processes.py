@@ -45,7 +45,7 @@ def test_a_killed_streaming_worker_costs_seconds_and_no_finished_step(
         assert [e.data["stepIndex"] for e in entries if e.type == "step_completed"] == list(range(6))
         gaps.append(moment(started[1].at) - killed)
     record_property("seconds_to_second_attempt", f"{min(gaps):.1f} to {max(gaps):.1f}")
-    print(f"\nkill -9 to the first entry of attempt 2: {min(gaps):.1f} to {max(gaps):.1f} s")
+    print(f"\nkill -9 to the first entry of attempt 2: {min(gaps):.1f} to {max(gaps):.1f} s")  # noqa: T201 - a figure that the README quotes
     assert max(gaps) < 15
     assert repeated_steps(house, runs) == []
 

@@ -411,7 +411,7 @@ def test_what_has_not_ended_can_be_cancelled(store: RunStore, client: redis.Redi
 def test_a_transition_that_the_table_does_not_know_is_refused(store: RunStore, client: redis.Redis) -> None:
     create(store)
     lease = claimed(store)
-    with pytest.raises(Exception, match="ILLEGAL|illegal"):
+    with pytest.raises(Exception, match=r"ILLEGAL|illegal"):
         store.perform(operations.advance(lease, position=2, extend=1, to=State.RUNNING))
     assert len(log(store)) == 2
 
