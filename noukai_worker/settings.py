@@ -118,7 +118,8 @@ def from_environment() -> Settings:
         field = str(first["loc"][0]) if first["loc"] else "settings"
         plain = field in ("redis_url", "broker_url", "api_key", "env", "base_url")
         name = f"NOUKAI_{field.upper()}" if plain else f"NOUKAI_WORKER_{field.upper()}"
-        raise InvalidRequest(f"{name}: {first['msg']}") from None
+        remedy = "write it as redis://host:port/0" if first["type"] == "string_pattern_mismatch" else first["msg"]
+        raise InvalidRequest(f"{name}: {remedy}") from None
 
 
 _adopted: list[Settings] = []

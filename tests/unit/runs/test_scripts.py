@@ -119,6 +119,14 @@ def test_a_claim_counts_an_attempt_and_hands_out_the_request(store: RunStore) ->
     assert log(store)[-1].data == {"attempt": 1, "resumed_at_step": 0, "worker": "w"}
 
 
+def test_a_claim_is_due_when_its_lease_is(store: RunStore) -> None:
+    create(store, pickup=1000)
+    claimed(store, lease=5)
+    wait = store.perform(operations.due(10, lease=10)).next_in
+    assert wait is not None
+    assert 4 < wait <= 5
+
+
 def test_the_same_claim_again_gets_the_same_lease_and_another_none(store: RunStore) -> None:
     create(store)
     first = claim(store)
