@@ -23,7 +23,7 @@ def frames(events: int, size: int) -> list[bytes]:
     ]
 
 
-async def serve(port: int, events: int, size: int) -> None:
+async def serve(port: int, events: int, size: int, interval: float) -> None:
     canned = [f"{len(frame):x}\r\n".encode() + frame + b"\r\n" for frame in frames(events, size)]
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -36,7 +36,7 @@ async def serve(port: int, events: int, size: int) -> None:
                 for chunk in canned:
                     writer.write(chunk)
                     await writer.drain()
-                    await asyncio.sleep(0)
+                    await asyncio.sleep(interval)
                 writer.write(b"0\r\n\r\n")
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
@@ -53,5 +53,6 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--events", type=int, default=200)
     parser.add_argument("--size", type=int, default=180)
+    parser.add_argument("--interval", type=float, default=0.0, help="seconds between the events of a stream")
     options = parser.parse_args()
-    asyncio.run(serve(options.port, options.events, options.size))
+    asyncio.run(serve(options.port, options.events, options.size, options.interval))

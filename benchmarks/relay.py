@@ -1,6 +1,6 @@
 """Events per CPU-second of the streaming worker, beside the published SDK with one PUBLISH per event.
 
-    python -m benchmarks.relay [--flows 500] [--events 200] [--rounds 5]
+    python -m benchmarks.relay [--flows 500] [--events 200] [--interval 0] [--rounds 5]
 
 Ours does more for each event: it is numbered, logged, fenced and published, and steps are checkpointed. The two take turns in one
 run; the ratio is that of the medians. Only the relaying process' CPU time counts; Redis and the upstream have cores of their own
@@ -80,12 +80,14 @@ def main() -> None:
     parser.add_argument("--flows", type=int, default=500)
     parser.add_argument("--events", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--interval", type=float, default=0.0, help="seconds between the events of a stream")
     options = parser.parse_args()
     python = published_python()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         server = RedisServer(folder / "redis")
         upstream = [sys.executable, "-m", "benchmarks.canned", "--port", str(PORT), "--events", str(options.events)]
+        upstream += ["--interval", str(options.interval)]
         canned = Process(upstream, folder / "canned.log")
         env = {
             "NOUKAI_REDIS_URL": server.url,

@@ -6,13 +6,16 @@ workers wait for it to come back.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, TypeVar
 
+import hiredis
 import redis
 import redis.asyncio
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import DataError, NoScriptError, RedisError, ResponseError
@@ -80,12 +83,12 @@ class AsyncRunStore:
         self, url: str, *, answer_within: float = _ANSWER_WITHIN, client: redis.asyncio.Redis | None = None
     ) -> None:
         self.address = address(url)
+        self._answer_within = answer_within
         self.client = client or redis.asyncio.Redis.from_pool(
             redis.asyncio.BlockingConnectionPool.from_url(
                 url,
                 max_connections=_CONNECTIONS,
                 timeout=answer_within,
-                socket_timeout=answer_within,
                 socket_connect_timeout=_CONNECT_WITHIN,
                 retry=AsyncRetry(NoBackoff(), 1),
             )
@@ -119,11 +122,20 @@ class AsyncRunStore:
         return answers
 
     async def _trip(self, operations: Sequence[Operation[Any]]) -> list[Any]:
-        pipeline = self.client.pipeline(transaction=False)
-        for operation in operations:
-            sha = scripts.load(operation.script).sha
-            pipeline.execute_command("EVALSHA", sha, len(operation.keys), *operation.keys, *operation.args)
-        return await pipeline.execute(raise_on_error=False)
+        # redis-py's pipeline, done by hand: it packs in Python, and sets a timer for every answer.
+        packed = b"".join(map(_packed, operations))
+        pool = self.client.connection_pool
+        connection = await pool.get_connection()  # type: ignore[no-untyped-call]
+        try:
+            async with asyncio.timeout(self._answer_within):
+                await connection.send_packed_command(packed)
+                return [await _answer(connection) for _ in operations]
+        except BaseException:
+            # Somebody else would read our answers.
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            await pool.release(connection)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -137,6 +149,20 @@ def shared(url: str, answer_within: float = _ANSWER_WITHIN) -> RunStore:
 
 
 os.register_at_fork(after_in_child=shared.cache_clear)
+
+
+def _packed(operation: Operation[Any]) -> bytes:
+    sha = scripts.load(operation.script).sha
+    words: tuple[Any, ...] = ("EVALSHA", sha, len(operation.keys), *operation.keys, *operation.args)
+    packed: bytes = hiredis.pack_command(words)
+    return packed
+
+
+async def _answer(connection: AbstractConnection) -> Any:
+    try:
+        return await connection.read_response()
+    except ResponseError as error:
+        return error
 
 
 def _is_bug(error: Exception) -> bool:

@@ -25,6 +25,17 @@ _PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Seconds between tries while Redis is away; the last one is repeated."""
 
 
+class _Certain(asyncio.Future[Any]):
+    """An answer that its waiter cannot cancel; a cancelled task gets its CancelledError together with the answer."""
+
+    def cancel(self, msg: Any | None = None) -> bool:  # noqa: ARG002 - asyncio's signature
+        return False
+
+    def give_up(self) -> None:
+        """Cancel it all the same: the loop is closing, and the answer will never come."""
+        super().cancel()
+
+
 class Writer:
     """One per event loop. `perform` and `carry_out` may be called by any number of tasks."""
 
@@ -45,18 +56,21 @@ class Writer:
 
         For writes whose fate the caller must know: a worker that loses count of its own writes fences itself out.
         """
-        answer = self._submit(operation)
+        answer = self._submit(operation, _Certain(loop=asyncio.get_running_loop()))
         interruption: BaseException | None = None
-        while not answer.done():
+        while True:
             try:
-                await asyncio.shield(answer)
+                await answer
             except BaseException as error:  # noqa: BLE001 - cancelled, or past a time limit: it is handed on, only later
-                if not answer.done() or answer.cancelled() or answer.exception() is not error:
+                if not answer.done():
                     interruption = error
-        return operation.decode(answer.result()), interruption
+                    continue
+                if answer.exception() is not error:
+                    interruption = error
+            return operation.decode(answer.result()), interruption
 
-    def _submit(self, operation: Operation[Any]) -> asyncio.Future[Any]:
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    def _submit(self, operation: Operation[Any], answer: asyncio.Future[Any] | None = None) -> asyncio.Future[Any]:
+        answer = answer or asyncio.get_running_loop().create_future()
         self._waiting.append((operation, answer))
         if self._trips is None:
             self._trips = asyncio.create_task(self._travel(), name="noukai-writer")
@@ -74,7 +88,7 @@ class Writer:
         finally:
             self._trips = None
             for _, waiting in (*batch, *self._waiting):  # cancelled with the loop: nobody may wait for ever
-                waiting.cancel()
+                waiting.give_up() if isinstance(waiting, _Certain) else waiting.cancel()
 
     async def _trip(self, batch: list[tuple[Operation[Any], asyncio.Future[Any]]]) -> None:
         try:

@@ -102,3 +102,53 @@ def test_who_gave_up_in_the_queue_does_not_write() -> None:
         assert trips.made == [["first"]]
 
     asyncio.run(main())
+
+
+def test_a_write_that_must_be_known_is_waited_for_whatever_interrupts() -> None:
+    async def main() -> None:
+        trips = Trips()
+        writer = Writer(trips)  # type: ignore[arg-type]
+        task = asyncio.create_task(writer.carry_out(operation("a")))
+        await settled()
+        task.cancel()
+        await settled()
+        assert not task.done()
+        trips.gate.set()
+        answer, interruption = await task
+        assert answer == "<a>"
+        assert isinstance(interruption, asyncio.CancelledError)
+
+    asyncio.run(main())
+
+
+def test_an_error_of_the_operation_is_not_an_interruption() -> None:
+    async def main() -> None:
+        trips = Trips()
+        trips.gate.set()
+        with pytest.raises(ResponseError):
+            await Writer(trips).carry_out(operation("bad"))  # type: ignore[arg-type]
+
+    asyncio.run(main())
+
+
+def test_what_cannot_even_be_sent_spares_the_others() -> None:
+    class Picky(Trips):
+        async def perform_all(self, operations: Sequence[Operation[Any]]) -> list[Any]:
+            if any(operation.script == "unsendable" for operation in operations):
+                raise TypeError("no")
+            return await super().perform_all(operations)
+
+    async def main() -> None:
+        trips = Picky()
+        trips.gate.set()
+        writer = Writer(trips)  # type: ignore[arg-type]
+        names = ("first", "good", "unsendable", "fine")
+        answers = await asyncio.gather(*(writer.perform(operation(name)) for name in names), return_exceptions=True)
+        assert [answer if isinstance(answer, str) else type(answer) for answer in answers] == [
+            "<first>",
+            "<good>",
+            TypeError,
+            "<fine>",
+        ]
+
+    asyncio.run(main())
