@@ -21,7 +21,7 @@ import venv
 from pathlib import Path
 
 from noukai_worker import stream_flow
-from noukai_worker.runs import operations, shared
+from noukai_worker.runs import RunView, operations, shared
 from noukai_worker.settings import Settings
 from noukai_worker.tasks import app as apps
 from tests.support.processes import KEY, Process, RedisServer, Worker, until
@@ -59,7 +59,7 @@ def ours(flows: int, worker: Worker, redis_url: str) -> tuple[float, float, int]
     return events / (cpu_of(worker.pid) - used), time.monotonic() - begin, events
 
 
-def _ended(view: operations.RunView) -> operations.RunView | None:
+def _ended(view: RunView) -> RunView | None:
     return view if view.state.terminal else None
 
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 
 from .errors import StoreUnavailable
-from .runs import RunStore, operations
+from .runs import RunStore, answers, operations
 from .settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -28,8 +28,8 @@ class Sweeper(threading.Thread):
         self,
         settings: Settings,
         *,
-        send: Callable[[operations.Unsent], None],
-        end: Callable[[operations.Ended], None],
+        send: Callable[[answers.Unsent], None],
+        end: Callable[[answers.Ended], None],
         store: RunStore | None = None,
     ) -> None:
         super().__init__(name="noukai-sweeper", daemon=True)
@@ -74,9 +74,9 @@ class Sweeper(threading.Thread):
         try:
             overdue = operations.overdue(run_id, pickup=settings.pickup, lease=settings.lease, patient=patient)
             answer = self._store.perform(overdue)
-            if isinstance(answer, operations.Unsent):
+            if isinstance(answer, answers.Unsent):
                 self._dispatch(answer)
-            elif isinstance(answer, operations.Ended):
+            elif isinstance(answer, answers.Ended):
                 logger.warning("run %s failed: %s: %s", run_id, answer.failure.code, answer.failure.message)
                 self._end(answer)
         except StoreUnavailable:
@@ -85,7 +85,7 @@ class Sweeper(threading.Thread):
             # One run's trouble is not the next one's; its new deadline brings it back.
             logger.exception("run %s could not be looked after", run_id)
 
-    def _dispatch(self, unsent: operations.Unsent) -> None:
+    def _dispatch(self, unsent: answers.Unsent) -> None:
         try:
             self._send(unsent)
         except Exception as error:  # noqa: BLE001 - whatever the broker's client raises

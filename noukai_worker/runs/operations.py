@@ -23,6 +23,7 @@ from ..errors import (
     RunNotFound,
 )
 from . import keys
+from .answers import Advanced, Cancelled, Claimed, Created, Due, Ended, Fenced, Page, Refused, Unsent
 from .model import Checkpoint, Entry, EntryType, Failure, Lease, RunView, State
 from .request import RunRequest
 
@@ -39,100 +40,6 @@ class Operation(Generic[T]):
     keys: tuple[str, ...]
     args: tuple[Argument, ...]
     decode: Callable[[Any], T]
-
-
-@dataclass(frozen=True, slots=True)
-class Created:
-    """The answer to `create`. `new` is False if a run with this id and this request was there already."""
-
-    run_id: str
-    token: str
-    new: bool
-    state: State
-    position: int
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """The answer to `claim` when the run is ours: the lease, what to do, and where to go on."""
-
-    lease: Lease
-    request: RunRequest
-    checkpoint: Checkpoint
-    attempts: int
-    """Attempts that count against the run's limit, this one included."""
-    dispatch: str
-    """What `create` was given for sending the run's message again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The answer to `claim` when it is not: somebody works on the run, it has ended, or it is not due."""
-
-    state: State
-
-
-@dataclass(frozen=True, slots=True)
-class Advanced:
-    """The answer to `advance`: written, and the log's new last seq."""
-
-    position: int
-
-
-@dataclass(frozen=True, slots=True)
-class Fenced:
-    """The answer to `advance` when the lease is no longer ours: nothing was written, stop working (law 4)."""
-
-    state: State | None
-    """What the run is now; None if it is gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """Overdue run ids, the seconds until the next deadline (None if there is none), and whether to be patient (`overdue`)."""
-
-    run_ids: tuple[str, ...]
-    next_in: float | None
-    patient: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Unsent:
-    """The answer to `overdue` when a message must be sent (again)."""
-
-    run_id: str
-    request: RunRequest
-    dispatch: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The answer to `overdue` when the run has been ended instead."""
-
-    run_id: str
-    mode: str
-    failure: Failure
-    attempts: int
-    dispatch: str
-
-
-@dataclass(frozen=True, slots=True)
-class Cancelled:
-    """The answer to `cancel`: the state that the run was in, and what Celery has to be told."""
-
-    run_id: str
-    before: State
-    mode: str
-    dispatch: str
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A stretch of a log. `last` is the log's last seq at that moment, `state` the run's."""
-
-    state: State
-    last: int
-    entries: tuple[Entry, ...]
 
 
 def parse_entry(raw: bytes | str) -> Entry:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import operations
+from . import answers, operations
 from .model import EntryType, Failure, Lease, State
 
 
@@ -47,7 +47,7 @@ class GivenBack:
 
 
 Outcome = Completed | Failed | Retrying | Paused | GivenBack
-Write = operations.Operation[operations.Advanced | operations.Fenced]
+Write = operations.Operation[answers.Advanced | answers.Fenced]
 
 
 @dataclass(frozen=True, slots=True)

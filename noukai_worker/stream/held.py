@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from ..runs import Lease, State, outcome
-from ..runs.operations import Fenced
+from ..runs.answers import Fenced
 from .writer import Writer
 
 T = TypeVar("T")

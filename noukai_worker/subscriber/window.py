@@ -15,7 +15,8 @@ import re
 from collections.abc import Sequence
 
 from ..runs import Entry
-from ..runs.operations import Page, parse_entry
+from ..runs.answers import Page
+from ..runs.operations import parse_entry
 
 WINDOW_BYTES = 1 << 20
 PAGE_ENTRIES = 500

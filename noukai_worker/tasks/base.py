@@ -18,7 +18,7 @@ from celery.utils.time import maybe_make_aware
 from .. import pool
 from ..errors import InvalidRequest, RunEnded, RunFailed
 from ..runs import Failure, Mode, RunRequest, State, operations, outcome, shared
-from ..runs.operations import Claimed, Refused
+from ..runs.answers import Claimed, Refused
 from ..settings import current
 from . import dispatch, policy
 

@@ -16,7 +16,8 @@ from kombu.utils.functional import maybe_list
 
 from ..errors import InvalidRequest, RunCancelled, RunFailed
 from ..runs import RunRequest, operations, shared
-from ..runs.operations import Cancelled, Created, Ended, Operation
+from ..runs.answers import Cancelled, Created, Ended
+from ..runs.operations import Operation
 from ..settings import Settings, current
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ import noukai_sdk
 
 from ..errors import StoreUnavailable
 from ..runs import Failure, RunStore, operations, outcome, shared
-from ..runs.operations import Claimed, Fenced
+from ..runs.answers import Claimed, Fenced
 from ..settings import current
 from . import dispatch
 from .base import FlowTask, TurnedAway

@@ -11,7 +11,7 @@ from functools import cache
 
 from ..errors import StoreUnavailable
 from ..runs import Lease, RunStore, outcome
-from ..runs.operations import Fenced
+from ..runs.answers import Fenced
 
 logger = logging.getLogger(__name__)
 

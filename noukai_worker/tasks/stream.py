@@ -10,7 +10,7 @@ from celery.exceptions import Ignore
 
 from .. import pool
 from ..runs import Failure, operations, outcome
-from ..runs.operations import Claimed
+from ..runs.answers import Claimed
 from ..settings import current
 from ..stream import Engine, HeldRun, LeaseLost, open_stream, relay
 from . import dispatch

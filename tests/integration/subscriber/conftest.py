@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from noukai_worker.runs import Lease, RunRequest, RunStore, State, operations
-from noukai_worker.runs.operations import Advanced, Claimed
+from noukai_worker.runs.answers import Advanced, Claimed
 from tests.support.processes import RedisServer
 
 

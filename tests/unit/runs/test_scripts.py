@@ -19,8 +19,20 @@ from noukai_worker.errors import (
     RunFinished,
     RunNotFound,
 )
-from noukai_worker.runs import Entry, EntryType, Failure, Lease, RunRequest, RunStore, State, keys, operations, outcome
-from noukai_worker.runs.operations import Advanced, Claimed, Ended, Fenced, Refused, Unsent
+from noukai_worker.runs import (
+    Entry,
+    EntryType,
+    Failure,
+    Lease,
+    RunRequest,
+    RunStore,
+    State,
+    answers,
+    keys,
+    operations,
+    outcome,
+)
+from noukai_worker.runs.answers import Advanced, Claimed, Ended, Fenced, Refused, Unsent
 from noukai_worker.runs.outcome import Completed, Failed, GivenBack, Paused, Progress, Retrying
 
 REQUEST = RunRequest.build(flow="acme/demo/two-step", message="hi")
@@ -34,7 +46,7 @@ LIMITS: dict[str, Any] = {
 }
 
 
-def create(store: RunStore, run_id: str = "r", request: RunRequest = REQUEST, **changes: Any) -> operations.Created:
+def create(store: RunStore, run_id: str = "r", request: RunRequest = REQUEST, **changes: Any) -> answers.Created:
     return store.perform(operations.create(run_id, request, **(LIMITS | changes)))
 
 

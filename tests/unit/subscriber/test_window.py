@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noukai_worker.runs import State
-from noukai_worker.runs.operations import Page, parse_entry
+from noukai_worker.runs.answers import Page
+from noukai_worker.runs.operations import parse_entry
 from noukai_worker.subscriber import window as module
 from noukai_worker.subscriber.window import Cursor, Window, seq_of
 
