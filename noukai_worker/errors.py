@@ -117,7 +117,9 @@ class IdempotencyConflict(NoukaiWorkerError):
         self.run_id = run_id
 
     def __str__(self) -> str:
-        return f"this idempotency key was used for a different request (run {self.run_id}): use one key per request"
+        return (
+            f"this idempotency key or task id was used for a different request (run {self.run_id}): use one per request"
+        )
 
 
 class RunFinished(NoukaiWorkerError):

@@ -41,6 +41,19 @@ class Paused:
     wait: float
 
 
+def waiting_for(
+    *, step_id: Any, execution_id: Any, tool_calls: Any, tool_call_messages: Any, iterations_used: Any
+) -> dict[str, Any]:
+    """What a paused run waits for, the same in both modes: all that is needed to answer it."""
+    return {
+        "step_id": step_id,
+        "execution_id": execution_id,
+        "tool_calls": tool_calls,
+        "tool_call_messages": tool_call_messages,
+        "iterations_used": iterations_used,
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class GivenBack:
     """The worker stops: another one is to go on at once; the attempt does not count."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticSerializationError, from_json
 
 from ..errors import InvalidRequest, PayloadTooLarge
@@ -35,18 +36,24 @@ class RunRequest(BaseModel):
     tools: Annotated[list[dict[str, Any]], Field(max_length=64)] | None = None
     tool_choice: str | dict[str, Any] | None = None
     version: str | int = "production"
-    session_id: str | None = None
+    session_id: Annotated[str, Field(pattern=r"^[\x20-\x7e]{1,200}$")] | None = None
+    """Sent as a header: printable ASCII."""
     credential: Annotated[str, Field(pattern=_CREDENTIAL)] = "default"
     """The name of an API key in the workers' settings; never the key itself (law 10)."""
     metadata: dict[str, Any] | None = None
     """The enqueuer's own notes; shown with the run, never sent to the service."""
     timeout: Positive | None = None
-    """Seconds that one attempt may take."""
+    """`stream`: seconds that one attempt may take. `execute`: seconds that the service may be silent."""
     max_attempts: Annotated[int, Field(ge=1)] | None = None
     max_age: Positive | None = None
     """Seconds after which the run is not attempted again."""
     on_unknown_outcome: Literal["retry", "fail"] = "fail"
     """`execute` only: what to do when it cannot be known whether a paid call happened (law 6)."""
+
+    @field_validator("version", mode="before")
+    @classmethod
+    def _number(cls, version: object) -> object:
+        return int(version) if isinstance(version, str) and version.isascii() and version.isdecimal() else version
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -72,9 +79,10 @@ class RunRequest(BaseModel):
             request = cls.model_validate({name: value for name, value in fields.items() if value is not None})
             written = request.json_bytes()
             cls.model_validate_json(written)  # nested deeper than can be read back, for one
+            request.digest()  # and numbers that JSON does not have
         except ValidationError as error:
             raise InvalidRequest(_one_line(error)) from None
-        except (PydanticSerializationError, UnicodeError, RecursionError) as error:
+        except (PydanticSerializationError, ValueError, RecursionError) as error:
             raise InvalidRequest(f"the input cannot be written as JSON ({error}): pass plain JSON values") from None
         if limit is not None and len(written) > limit:
             raise PayloadTooLarge(len(written), limit)
@@ -92,13 +100,27 @@ class RunRequest(BaseModel):
 
     def digest(self) -> str:
         """The same for the same request, whoever makes it (SHA-256, hexadecimal)."""
-        return hashlib.sha256(self.json_bytes()).hexdigest()
+        fields = self.model_dump(exclude_none=True, exclude_defaults=True)
+        canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def flow_input(self) -> dict[str, Any]:
+        """What both of the SDK's calls take of it, by the names of their arguments."""
+        names = (
+            "parameters",
+            "block_overrides",
+            "attachments",
+            "tools",
+            "tool_choice",
+            "version",
+            "session_id",
+            "timeout",
+        )
+        return {name: getattr(self, name) for name in names}
 
 
 def _check_version(version: str | int, mode: str) -> None:
     number = version if isinstance(version, int) else None
-    if isinstance(version, str) and version.isdecimal():
-        number = int(version)
     if isinstance(version, bool) or (number is None and version not in ("production", "draft")) or (number or 0) < 0:
         raise ValueError('version is "production", "draft" or a number from 0')
     if mode == "stream" and (version == "draft" or number == 0):
@@ -108,6 +130,9 @@ def _check_version(version: str | int, mode: str) -> None:
 _REMEDIES = {
     "flow": "write it as org/project/slug: lower-case letters, digits and hyphens, at most 50 characters each",
     "mode": 'use "stream" or "execute"',
+    "session_id": "use 1 to 200 printable ASCII characters",
+    "version.str": 'use "production", "draft" or a number from 0',
+    "version.int": 'use "production", "draft" or a number from 0',
     "credential": "use the name of a key in the workers' settings: letters, digits, dot, hyphen, underscore",
 }
 

@@ -25,15 +25,8 @@ def open_stream(
     resumed = checkpoint.execution_id is not None and checkpoint.step_index > 0
     return client.flow(request.flow).events(
         request.message,
-        parameters=request.parameters,
-        block_overrides=request.block_overrides,
+        **request.flow_input(),
         input_overrides=request.input_overrides,
-        attachments=request.attachments,
-        tools=request.tools,
-        tool_choice=request.tool_choice,
-        version=request.version,
-        session_id=request.session_id,
-        timeout=request.timeout,
         run_remaining=True,
         checkpoint=noukai_sdk.Checkpoint(checkpoint.execution_id, checkpoint.step_index, checkpoint.outputs)
         if resumed
@@ -82,7 +75,14 @@ def _take(
             end = outcome.Failed(_step_failure(payload))
         elif kind == "step_paused_for_tool_calls":
             end = outcome.Paused(
-                {"tool_calls": payload.get("toolCalls"), "step_id": payload.get("stepId")}, pause_limit
+                outcome.waiting_for(
+                    step_id=payload.get("stepId"),
+                    execution_id=payload.get("executionId"),
+                    tool_calls=payload.get("toolCalls"),
+                    tool_call_messages=payload.get("toolCallMessages"),
+                    iterations_used=payload.get("iterationsUsed"),
+                ),
+                pause_limit,
             )
     if not control:
         return outcome.Progress(entries), end

@@ -10,10 +10,10 @@ from kombu import Exchange, Queue
 
 from .. import settings as process
 from ..settings import Settings
-from . import conf, execute, stream
+from . import conf
+from . import execute as _execute  # noqa: F401 - declares its task
+from . import stream as _stream  # noqa: F401 - declares its task
 from .sweeping import Sweeping
-
-TASKS = (execute.execute_flow, stream.stream_flow)
 
 _configured: list[Celery] = []
 

@@ -11,9 +11,20 @@ import threading
 
 import noukai_sdk
 
+from ..errors import InvalidRequest
 from ..settings import Settings
 
 _local = threading.local()
+
+
+def check(settings: Settings) -> None:
+    """Raise InvalidRequest if the SDK would refuse a key or the address of the service: at the start, not with the first run."""
+    names = [*settings.credentials, *(["default"] if settings.api_key else [])]
+    for name in names:
+        try:
+            noukai_sdk.Noukai(settings.key(name), env=settings.env, base_url=settings.base_url).close()
+        except (ValueError, noukai_sdk.NoukaiError) as error:
+            raise InvalidRequest(f"credential {name!r}, or NOUKAI_BASE_URL: {error}") from None
 
 
 def client(settings: Settings, credential: str) -> noukai_sdk.Noukai:

@@ -42,12 +42,12 @@ class Submission:
     """Celery's options for its messages."""
 
 
-def run_id_of(key: str | None) -> str:
+def run_id_of(key: object) -> str:
     """A new run id; the same one for the same idempotency key. Raises InvalidRequest."""
     if key is None:
         return str(uuid.uuid4())
-    if not key or len(key) > _LONGEST_KEY:
-        raise InvalidRequest(f"an idempotency key has 1 to {_LONGEST_KEY} characters")
+    if not isinstance(key, str) or not 0 < len(key) <= _LONGEST_KEY:
+        raise InvalidRequest(f"an idempotency key has 1 to {_LONGEST_KEY} characters, as text")
     return str(uuid.uuid5(_NAMESPACE, key))
 
 

@@ -59,23 +59,19 @@ def _call(task: ExecuteTask, claimed: Claimed) -> outcome.Outcome:
         result = (
             client(settings, request.credential)
             .flow(request.flow)
-            .execute(
-                request.message,
-                messages=request.messages,
-                parameters=request.parameters,
-                block_overrides=request.block_overrides,
-                attachments=request.attachments,
-                tools=request.tools,
-                tool_choice=request.tool_choice,
-                version=request.version,
-                session_id=request.session_id,
-                timeout=request.timeout,
-            )
+            .execute(request.message, messages=request.messages, **request.flow_input())
         )
     except Exception as error:  # noqa: BLE001 - whatever it is, it ends the attempt, and the log says so
         return task.judge(error, claimed)
     if isinstance(result, noukai_sdk.PausedResult):
-        return outcome.Paused(result.model_dump(mode="json", by_alias=True), settings.pause_limit)
+        waiting = outcome.waiting_for(
+            step_id=result.paused_at_step,
+            execution_id=result.execution_id,
+            tool_calls=result.tool_calls,
+            tool_call_messages=result.tool_call_messages,
+            iterations_used=result.iterations_used,
+        )
+        return outcome.Paused(waiting, settings.pause_limit)
     if result.status != "completed":
         return outcome.Failed(Failure("FLOW_FAILED", str(result.result)))
     return outcome.Completed(result.result, result.execution_id)

@@ -52,6 +52,15 @@ def classify(error: Exception, mode: Mode) -> Verdict:
         return Hopeless(Failure(error.code, str(error)))
     if isinstance(error, SoftTimeLimitExceeded):
         return Hopeless(Failure("time_limit", "the task ran over Celery's soft time limit"))
+    if isinstance(error, ValueError) and not isinstance(error, noukai_sdk.NoukaiError):
+        return Hopeless(Failure("invalid_request", str(error)))  # the SDK's word for arguments that make no sense
+    if isinstance(error, noukai_sdk.StreamInterruptedError):
+        text = "the service's stream broke off; the next attempt goes on at the first step that has not finished"
+        return (
+            Again(Failure(error.code or _word(type(error)), text))
+            if mode == "stream"
+            else Unknown(Failure("cut_off", text))
+        )
     if not isinstance(error, noukai_sdk.NoukaiError):
         return Hopeless(Failure("internal_error", f"{type(error).__name__}: {error}"))
     failure = Failure(error.code or _word(type(error)), error.message)

@@ -56,7 +56,7 @@ async def _claim_and_relay(task: StreamTask, engine: Engine) -> Any:
     run = engine.holdings.hold(claimed.lease)
     try:
         if interruption:
-            await _stop(task, claimed, run, interruption)
+            await _stop(task, engine, claimed, run, interruption)
         end = await _relay(task, engine, claimed, run)
     except LeaseLost as lost:
         raise task.fenced(claimed, lost.state) from None
@@ -78,7 +78,7 @@ async def _relay(task: StreamTask, engine: Engine, claimed: Claimed, run: HeldRu
     except asyncio.CancelledError as interruption:
         if run.ended is not None:
             return run.ended
-        await _stop(task, claimed, run, interruption)
+        await _stop(task, engine, claimed, run, interruption)
     except Exception as error:  # noqa: BLE001 - whatever it is, it ends the attempt, and the log says so
         if run.ended is not None:
             return run.ended
@@ -87,7 +87,9 @@ async def _relay(task: StreamTask, engine: Engine, claimed: Claimed, run: HeldRu
     return end
 
 
-async def _stop(task: StreamTask, claimed: Claimed, run: HeldRun, interruption: BaseException) -> NoReturn:
+async def _stop(
+    task: StreamTask, engine: Engine, claimed: Claimed, run: HeldRun, interruption: BaseException
+) -> NoReturn:
     """End the attempt because of what interrupted it, and raise what Celery is to see."""
     why = pool.interruption()
     if why == "drain":
@@ -96,7 +98,8 @@ async def _stop(task: StreamTask, claimed: Claimed, run: HeldRun, interruption: 
         raise Ignore from None
     if why is None:  # the process of another pool is being ended
         await run.close(outcome.Retrying(Failure("worker_stopped", "the worker was stopped"), 0.0))
+    elif why == "revoke":
+        await engine.writer.carry_out(operations.cancel(claimed.lease.run_id, reason="revoked"))
     else:
-        reason = "the task was revoked" if why == "revoke" else "the task ran over its time limit"
-        await run.close(outcome.Failed(Failure(f"task_{why}", reason)))
+        await run.close(outcome.Failed(Failure("time_limit", "the task ran over Celery's time limit")))
     raise interruption

@@ -8,10 +8,11 @@ from typing import Any
 from celery import bootsteps
 from celery.signals import task_revoked
 
-from ..errors import RunFinished, RunNotFound
+from ..errors import InvalidRequest, RunFinished, RunNotFound
 from ..runs import operations, shared
 from ..settings import current
 from ..sweeper import Sweeper
+from . import clients
 from .base import FlowTask
 from .dispatch import end, send
 
@@ -22,6 +23,11 @@ class Sweeping(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no t
     requires = ("celery.worker.components:Pool",)
 
     def __init__(self, worker: Any, **_: Any) -> None:
+        try:
+            clients.check(current())
+        except InvalidRequest as error:
+            # A worker with a typo in its settings would turn every run of the queue into a failure.
+            raise SystemExit(f"error: {error}") from None
         self._sweeper: Sweeper | None = None
         super().__init__(worker)
 

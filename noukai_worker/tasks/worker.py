@@ -11,7 +11,7 @@ from ..pool import TaskPool
 from ..runs import shared
 from ..settings import current
 from . import app as apps
-from . import conf
+from . import clients, conf
 
 
 def execute_worker(*, concurrency: int | None = None, loglevel: str = "INFO", name: str | None = None) -> int:
@@ -29,6 +29,7 @@ def stream_worker(*, concurrency: int | None = None, loglevel: str = "INFO", nam
 
 
 def _work(pool: str, queue: str, concurrency: int, loglevel: str, name: str) -> int:
+    clients.check(current())
     shared(current().redis_url).ping()
     TaskPool.drain_timeout = current().drain_grace
     worker = apps.current().Worker(

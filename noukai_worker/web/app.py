@@ -10,8 +10,10 @@ from .routes import build
 from .source import Source
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, *, open: bool = False) -> FastAPI:  # noqa: A002 - the word of the setting
     """An ASGI application of the routes alone; settings from the environment unless given.
+
+    open: reading needs no token. Only `serve` looks at NOUKAI_WORKER_WEB_OPEN, because it knows what address it listens on.
 
     Nobody is asked who they are on `POST /runs`: run it on loopback or in a private network, and let your own application, which
     knows its users, include `router(identify=...)` instead.
@@ -19,6 +21,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     source = Source(settings or current())
     app = FastAPI(title="Noukai runs", version="1")
     install(app)
-    app.include_router(build(source, open=source.settings.web_open))
+    app.include_router(build(source, open=open))
     app.state.source = source
     return app

@@ -20,7 +20,10 @@ _FIELDS = (*RunRequest.model_fields, "delay", "priority")
 async def submission(request: Request, limit: int) -> dict[str, Any]:
     """The fields of a run that is to be enqueued. Raises PayloadTooLarge, InvalidRequest, Refusal."""
     # Escaped (\u00e9) a body may be three times what is kept of it, which has the exact limit.
-    fields = await json_object(request, _ESCAPED * limit + _SLACK)
+    try:
+        fields = await json_object(request, _ESCAPED * limit + _SLACK)
+    except PayloadTooLarge as error:
+        raise PayloadTooLarge(error.size, limit) from None
     for name in fields:
         if name == "idempotency_key":
             raise InvalidRequest("idempotency_key: send it as the header Idempotency-Key")

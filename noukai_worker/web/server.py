@@ -39,7 +39,7 @@ def serve(host: str = "127.0.0.1", port: int = 8000, settings: Settings | None =
     # Uvicorn raises the signal that stopped it once more; to stop when told to is a success.
     before = signal.signal(signal.SIGTERM, _leave) if threading.current_thread() is threading.main_thread() else None
     try:
-        app = create_app(settings)
+        app = create_app(settings, open=settings.web_open)
         config = uvicorn.Config(app, timeout_graceful_shutdown=_GRACE, server_header=False)
         logging.getLogger("uvicorn.access").addFilter(_without_tokens)
         _Server(config, app.state.source).run(sockets=[listener])

@@ -51,6 +51,8 @@ def test_every_state_can_be_reached() -> None:
         ({"credential": "a b"}, "name of a key"),
         ({"parameters": {"a": object()}}, "JSON"),
         ({"parameters": [1]}, "dictionary"),
+        ({"parameters": {"a": float("inf")}}, "JSON"),
+        ({"session_id": "é"}, "ASCII"),
         ({"timeout": 0}, "greater than 0"),
         ({"max_attempts": 0}, "greater than or equal to 1"),
         ({"colour": "red"}, "no such argument"),
@@ -89,5 +91,9 @@ def test_the_same_request_has_the_same_digest_and_another_another() -> None:
     one = RunRequest.build(flow="acme/demo/two-step", message="a", credential="default")
     same = RunRequest.build(flow="acme/demo/two-step", message="a", mode="stream", parameters=None)
     assert one.digest() == same.digest()
+    ordered = RunRequest.build(flow="acme/demo/two-step", parameters={"a": 1, "b": 2}, version="2")
+    assert (
+        ordered.digest() == RunRequest.build(flow="acme/demo/two-step", parameters={"b": 2, "a": 1}, version=2).digest()
+    )
     assert one.digest() != RunRequest.build(flow="acme/demo/two-step", message="b").digest()
     assert RunRequest.model_validate_json(one.json_bytes()) == one

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 from celery import Celery
 
+from noukai_worker.errors import InvalidRequest
 from noukai_worker.settings import Settings, adopt
 from noukai_worker.tasks import app as apps
-from noukai_worker.tasks import conf
+from noukai_worker.tasks import clients, conf
 from noukai_worker.tasks.sweeping import Sweeping
 
 
@@ -66,3 +67,13 @@ def test_each_queue_of_the_stand_alone_app_has_an_exchange_of_its_own() -> None:
 def test_a_key_never_reaches_celerys_configuration() -> None:
     app = apps.build(Settings(api_key="nk_hush", credentials={"a": "nk_hush"}))  # type: ignore[arg-type]
     assert "nk_hush" not in str(dict(app.conf))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"api_key": "sk_bad"}, {"credentials": {"acme": "bad"}}, {"api_key": "nk_x", "base_url": "http://example.com/"}],
+)
+def test_a_worker_with_a_typo_in_its_settings_does_not_start(wrong: dict[str, object]) -> None:
+    with pytest.raises(InvalidRequest):
+        clients.check(Settings.model_validate(wrong))
+    clients.check(Settings(api_key="nk_x", base_url="http://127.0.0.1:1/"))  # type: ignore[arg-type]
