@@ -82,8 +82,9 @@ class Sweeper(threading.Thread):
         except StoreUnavailable:
             raise
         except Exception:
-            # One run's trouble is not the next one's; its new deadline brings it back.
+            # One run's trouble is not the next one's.
             logger.exception("run %s could not be looked after", run_id)
+            self._store.perform(operations.shelve(run_id, pause=settings.pickup))
 
     def _dispatch(self, unsent: answers.Unsent) -> None:
         try:

@@ -239,6 +239,11 @@ def overdue(run_id: str, *, pickup: float, lease: float, patient: bool = False) 
     return Operation("overdue", _write_keys(run_id), (run_id, _ms(pickup), _ms(lease), int(patient)), decode)
 
 
+def shelve(run_id: str, *, pause: float) -> Operation[None]:
+    """Look at an overdue run no sooner than in `pause` seconds: what is wrong with it must not keep the others waiting."""
+    return Operation("shelve", (keys.DEADLINES,), (run_id, _ms(pause)), lambda _: None)
+
+
 def unsent(run_id: str, *, pickup: float) -> Operation[None]:
     """The message of an Unsent run could not be sent: try again after `pickup` seconds, as if it had not been tried."""
     return Operation("unsent", _write_keys(run_id), (run_id, _ms(pickup)), lambda _: None)

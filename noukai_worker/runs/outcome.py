@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic_core import to_json
+
 from . import answers, operations
 from .model import EntryType, Failure, Lease, State
 
@@ -77,6 +79,16 @@ class Progress:
 NOTHING = Progress()
 
 
+def readable(end: Outcome) -> Outcome:
+    """The same, or Failed for a result that JSON cannot hold (lone surrogates, nesting without end)."""
+    if isinstance(end, Completed):
+        try:
+            to_json(end.result, inf_nan_mode="null")
+        except (ValueError, RecursionError) as error:
+            return Failed(Failure("unreadable_result", f"the result is not JSON: {error}"))
+    return end
+
+
 def keep(lease: Lease, position: int, progress: Progress, *, extend: float) -> Write:
     """The write in the middle of an attempt: progress, and the lease extended by `extend` seconds."""
     return operations.advance(
@@ -93,10 +105,7 @@ def keep(lease: Lease, position: int, progress: Progress, *, extend: float) -> W
 
 def close(lease: Lease, position: int, outcome: Outcome, *, progress: Progress = NOTHING, pickup: float) -> Write:
     """The write that ends an attempt; `progress` is what was not written yet. `pickup` in seconds, for a run given back."""
-    try:
-        to, wait, last = _end(lease, outcome, pickup)
-    except (ValueError, RecursionError) as error:  # a result with lone surrogates, or nested without end
-        to, wait, last = _end(lease, Failed(Failure("unreadable_result", f"the result is not JSON: {error}")), pickup)
+    to, wait, last = _end(lease, outcome, pickup)
     return operations.advance(
         lease,
         position=position,

@@ -100,7 +100,8 @@ class RunRequest(BaseModel):
 
     def digest(self) -> str:
         """The same for the same request, whoever makes it (SHA-256, hexadecimal)."""
-        fields = self.model_dump(exclude_none=True, exclude_defaults=True)
+        # How long and how often it is tried is not what is asked for.
+        fields = self.model_dump(exclude_none=True, exclude_defaults=True, exclude={"max_age", "max_attempts"})
         canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
 

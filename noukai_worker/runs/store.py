@@ -31,6 +31,7 @@ T = TypeVar("T")
 _ANSWER_WITHIN = 10.0
 _CONNECT_WITHIN = 5.0
 _CONNECTIONS = 16
+_PROGRESS = 16
 
 
 class RunStore:
@@ -89,6 +90,7 @@ class AsyncRunStore:
                 url,
                 max_connections=_CONNECTIONS,
                 timeout=answer_within,
+                socket_timeout=None,  # a trip has a limit of its own
                 socket_connect_timeout=_CONNECT_WITHIN,
                 retry=AsyncRetry(NoBackoff(), 1),
             )
@@ -111,7 +113,8 @@ class AsyncRunStore:
             forgotten = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
             if forgotten:
                 for name in {operations[n].script for n in forgotten}:
-                    await self.client.script_load(scripts.load(name).text)
+                    async with asyncio.timeout(self._answer_within):
+                        await self.client.script_load(scripts.load(name).text)
                 for n, answer in zip(forgotten, await self._trip([operations[n] for n in forgotten]), strict=True):
                     answers[n] = answer
             for answer in answers:
@@ -125,17 +128,23 @@ class AsyncRunStore:
         # redis-py's pipeline, done by hand: it packs in Python, and sets a timer for every answer.
         packed = b"".join(map(_packed, operations))
         pool = self.client.connection_pool
-        connection = await pool.get_connection()  # type: ignore[no-untyped-call]
-        try:
-            async with asyncio.timeout(self._answer_within):
+        clock = asyncio.get_running_loop().time
+        async with asyncio.timeout(self._answer_within) as limit:
+            connection = await pool.get_connection()  # type: ignore[no-untyped-call]
+            try:
                 await connection.send_packed_command(packed)
-                return [await _answer(connection) for _ in operations]
-        except BaseException:
-            # Somebody else would read our answers.
-            await connection.disconnect(nowait=True)
-            raise
-        finally:
-            await pool.release(connection)
+                answers = []
+                for _ in operations:
+                    answers.append(await _answer(connection))
+                    if len(answers) % _PROGRESS == 0:  # what moves on is not a server that hangs
+                        limit.reschedule(clock() + self._answer_within)
+                return answers
+            except BaseException:
+                # Somebody else would read our answers.
+                await connection.disconnect(nowait=True)
+                raise
+            finally:
+                await pool.release(connection)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -165,11 +174,24 @@ async def _answer(connection: AbstractConnection) -> Any:
         return error
 
 
+_NO_SERVICE = (
+    "OOM",
+    "READONLY",
+    "MISCONF",
+    "NOREPLICAS",
+    "LOADING",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "BUSY",
+    "UNKILLABLE",
+)
+
+
 def _is_bug(error: Exception) -> bool:
-    """Whether the operation itself is at fault, rather than Redis its service (out of memory, read-only, loading …)."""
-    return isinstance(error, DataError) or (
-        type(error) is ResponseError and str(error).startswith(("ILLEGAL", "ERR", "WRONGTYPE"))
-    )
+    """Whether the operation itself is at fault, rather than Redis its service: then trying again does not help."""
+    # redis-py has classes for most refusals of service, and strips the "ERR" of a script's own error.
+    return isinstance(error, DataError) or (type(error) is ResponseError and not str(error).startswith(_NO_SERVICE))
 
 
 def unavailable(shown: str, error: Exception) -> StoreUnavailable:

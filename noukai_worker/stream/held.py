@@ -54,14 +54,21 @@ class HeldRun:
         if interruption:
             raise interruption
 
-    async def close(self, end: outcome.Outcome, progress: outcome.Progress = outcome.NOTHING) -> None:
-        """Write `progress` and end the attempt, in one act. Raises LeaseLost; an interruption comes too late and is dropped."""
+    async def close(self, end: outcome.Outcome, progress: outcome.Progress = outcome.NOTHING) -> outcome.Outcome:
+        """Write `progress` and end the attempt, in one act; how it has ended, which a second call does not change.
+
+        Raises LeaseLost; an interruption comes too late and is dropped.
+        """
         await self._take_turn()
         try:
+            if self.ended:
+                return self.ended
+            end = outcome.readable(end)
             await self._write(outcome.close(self.lease, self._position, end, progress=progress, pickup=self._pickup))
         finally:
             self._turn.release()
         self.ended = end
+        return end
 
     async def guard(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of `work`, which is stopped when the lease is lost (LeaseLost) or the caller is interrupted."""
@@ -69,16 +76,24 @@ class HeldRun:
         self._work = task
         try:
             return await asyncio.shield(task)
-        except BaseException:
-            if not task.done():
+        except BaseException as error:
+            interruption: BaseException = error
+            while not task.done():
                 task.cancel()
-                await asyncio.wait([task])
+                try:
+                    await asyncio.wait([task])
+                except GeneratorExit:
+                    raise
+                except BaseException as another:  # noqa: BLE001
+                    interruption = another
             failure = None if task.cancelled() else task.exception()
             if self._lost:
                 raise self._lost from None
             if not task.cancelled() and failure is None:
                 return task.result()  # it ended at the very moment of the interruption
-            raise
+            if interruption is error:
+                raise
+            raise interruption from None
 
     async def renew(self) -> None:
         """Extend the lease if a third of it is used up and nobody is writing; stop the work if it is lost."""
@@ -96,6 +111,8 @@ class HeldRun:
         while True:
             try:
                 await self._turn.acquire()
+            except GeneratorExit:  # the loop is gone
+                raise
             except BaseException as error:  # noqa: BLE001 - raised by the caller, after its write
                 interruption = error
             else:

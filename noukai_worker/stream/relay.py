@@ -41,8 +41,7 @@ async def relay(stream: noukai_sdk.AsyncEventStream[Any], run: HeldRun, *, pause
             progress, end = _take(frames, stream, pause_limit)
             if end is not None:
                 # Before the stream is closed: that takes time, and the end is known now.
-                await run.close(end, progress)
-                return end
+                return await run.close(end, progress)
             await run.append(progress)
     raise noukai_sdk.StreamInterruptedError(
         "the stream ended without a terminal event: the run goes on at its checkpoint"

@@ -21,8 +21,21 @@ logger = logging.getLogger(__name__)
 _MOST = 512
 """Operations in one trip: bounds how long Redis is kept from everybody else."""
 
+_LARGEST = 1 << 20
+"""Bytes in one trip, unless a single operation is larger: it must get through a slow link in the time that Redis is given."""
+
 _PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Seconds between tries while Redis is away; the last one is repeated."""
+
+
+def _cut(waiting: list[tuple[Operation[Any], asyncio.Future[Any]]]) -> int:
+    """How many of those who wait go with the next trip: at least one."""
+    size = 0
+    for n, (operation, _) in enumerate(waiting[:_MOST]):
+        size += sum(len(word) for word in operation.args if not isinstance(word, int))
+        if size > _LARGEST and n:
+            return n
+    return min(len(waiting), _MOST)
 
 
 class _Certain(asyncio.Future[Any]):
@@ -61,6 +74,8 @@ class Writer:
         while True:
             try:
                 await answer
+            except GeneratorExit:  # the loop is gone
+                raise
             except BaseException as error:  # noqa: BLE001 - cancelled, or past a time limit: it is handed on, only later
                 if not answer.done():
                     interruption = error
@@ -80,7 +95,8 @@ class Writer:
         batch: list[tuple[Operation[Any], asyncio.Future[Any]]] = []
         try:
             while self._waiting:
-                batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+                end = _cut(self._waiting)
+                batch, self._waiting = self._waiting[:end], self._waiting[end:]
                 # A writer that was cancelled in the queue must not write behind its own back.
                 batch = [(operation, answer) for operation, answer in batch if not answer.done()]
                 if batch:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from celery import Task
+from celery.backends.base import DisabledBackend
 from celery.exceptions import Ignore
 from celery.result import AsyncResult
 from celery.utils.log import get_task_logger
@@ -73,8 +74,12 @@ class FlowTask(Task):  # type: ignore[misc] # Celery has no types
             producer
         )  # a message may be sent again by another process, so none of them depends on the first one's connection
         delay = checked_delay(self._seconds_until(options.pop("eta", None)) or options.pop("countdown", None))
+        if self.app.conf.task_always_eager:
+            delay = 0.0
         age = self._seconds_until(options.pop("expires", None))
-        request = self.read(args or (), dict(kwargs or {}) | ({} if age is None else {"max_age": age}))
+        if age is not None and age <= delay:
+            raise InvalidRequest("expires: the run would expire before it is due")
+        request = self.read(args or (), dict(kwargs or {}) | ({} if age is None else {"max_age": age - delay}))
         kept = _KEPT | set(options.get("stamped_headers") or ())
         stored = {"link": link, "link_error": link_error, "shadow": shadow, **options}
         stored = {name: value for name, value in stored.items() if name in kept and value is not None}
@@ -127,7 +132,8 @@ class FlowTask(Task):  # type: ignore[misc] # Celery has no types
             "link": request.callbacks,
             "link_error": request.errbacks,
             "group_id": request.group,
-            "queue": (request.delivery_info or {}).get("routing_key"),
+            "exchange": (request.delivery_info or {}).get("exchange"),
+            "routing_key": (request.delivery_info or {}).get("routing_key"),
         }
         told |= {
             name: request.get(name) for name in ("chain", "chord", "group_index", "parent_id", "reply_to", "root_id")
@@ -145,7 +151,9 @@ class FlowTask(Task):  # type: ignore[misc] # Celery has no types
         """What to tell Celery of a message with nothing to do: how the run ended, if Celery has missed it; else Ignore."""
         run_id = self.request.id
         logger.info("run %s is %s: this message has nothing to do", run_id, state)
-        if state in (State.COMPLETED, State.FAILED) and not self.AsyncResult(run_id).ready():
+        ignored = self.ignore_result if self.request.ignore_result is None else self.request.ignore_result
+        known = ignored or isinstance(self.app.backend, DisabledBackend)  # then nobody waits, and nothing can be asked
+        if state in (State.COMPLETED, State.FAILED) and not known and not self.AsyncResult(run_id).ready():
             # Its worker died between the run's record and Celery's: chains and chords still wait.
             view = pool.in_thread(shared(current().redis_url).perform, operations.show(run_id))
             if view.failure:
@@ -167,7 +175,6 @@ class FlowTask(Task):  # type: ignore[misc] # Celery has no types
 
     def judge(self, error: Exception, claimed: Claimed) -> outcome.Outcome:
         """How an attempt that raised `error` ends."""
-        settings = current()
         request = claimed.request
         verdict = policy.classify(error, self.mode)
         if isinstance(verdict, policy.Hopeless) and verdict.failure.code == "internal_error":
@@ -175,10 +182,15 @@ class FlowTask(Task):  # type: ignore[misc] # Celery has no types
         if isinstance(verdict, policy.Unknown) and request.on_unknown_outcome == "fail":
             text = f"{verdict.failure.message}; it cannot be known whether the paid call was carried out"
             return outcome.Failed(Failure("outcome_unknown", text))
-        left = (request.max_attempts or settings.max_attempts) - claimed.attempts
-        if isinstance(verdict, policy.Hopeless) or left <= 0:
+        if isinstance(verdict, policy.Hopeless):
             return outcome.Failed(verdict.failure)
-        floor = verdict.floor if isinstance(verdict, policy.Again) else None
+        return self.again(verdict.failure, claimed, verdict.floor if isinstance(verdict, policy.Again) else None)
+
+    def again(self, failure: Failure, claimed: Claimed, floor: float | None) -> outcome.Outcome:
+        """Another attempt, if one is left; `floor` in seconds."""
+        settings = current()
+        if claimed.attempts >= (claimed.request.max_attempts or settings.max_attempts):
+            return outcome.Failed(failure)
         pause = policy.backoff(
             claimed.attempts,
             base=settings.backoff_base,
@@ -186,7 +198,7 @@ class FlowTask(Task):  # type: ignore[misc] # Celery has no types
             floor=floor,
             chance=random.random(),  # noqa: S311 - spreads retries, hides nothing
         )
-        return outcome.Retrying(verdict.failure, pause)
+        return outcome.Retrying(failure, pause)
 
     def settle(self, end: outcome.Outcome, claimed: Claimed) -> Any:
         """Say in Celery's words how the attempt ended; its result is the flow's output."""

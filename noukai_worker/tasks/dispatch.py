@@ -96,7 +96,7 @@ def arguments(request: RunRequest) -> tuple[tuple[str], dict[str, Any]]:
 
 def send(app: Celery, run_id: str, request: RunRequest, dispatch: str) -> None:
     """Send a recorded run's message again, with the options of the first time."""
-    _publish(app, run_id, request, json.loads(dispatch))
+    _publish(app, run_id, request, json.loads(dispatch), first=False)
 
 
 def end(app: Celery, ended: Ended) -> None:
@@ -127,7 +127,7 @@ def _context(run_id: str, mode: str, stored: str) -> Context:
     )
 
 
-def _publish(app: Celery, run_id: str, request: RunRequest, options: Mapping[str, Any]) -> None:
+def _publish(app: Celery, run_id: str, request: RunRequest, options: Mapping[str, Any], *, first: bool = True) -> None:
     task = app.tasks[f"noukai.{request.mode}"]
     headers = {**(options.get("headers") or {}), RECORDED: True}
-    task.publish(*arguments(request), run_id, {**_PUBLISH, **options, "headers": headers})
+    task.publish(*arguments(request), run_id, {"add_to_parent": first, **_PUBLISH, **options, "headers": headers})

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from celery import shared_task
+from celery.exceptions import SoftTimeLimitExceeded
 
 import noukai_sdk
 
@@ -45,9 +46,9 @@ def execute_flow(self: ExecuteTask, flow: str, message: str | None = None, **fie
     except TurnedAway as refusal:
         return self.report(refusal.state)
     with keeper(store, settings.lease).keep(claimed.lease):
-        end = _call(self, claimed)
-    closing = outcome.close(claimed.lease, claimed.lease.position, end, pickup=settings.pickup)
-    answer = _insist(store, closing)
+        end = outcome.readable(_call(self, claimed))
+        closing = outcome.close(claimed.lease, claimed.lease.position, end, pickup=settings.pickup)
+        answer = _insist(store, closing, to_the_end=True)
     if isinstance(answer, Fenced):
         raise self.fenced(claimed, answer.state)
     return self.settle(end, claimed)
@@ -77,14 +78,23 @@ def _call(task: ExecuteTask, claimed: Claimed) -> outcome.Outcome:
     return outcome.Completed(result.result, result.execution_id)
 
 
-def _insist(store: RunStore, operation: operations.Operation[operations.T]) -> operations.T:
-    """Carry out an operation however long Redis is away: a paid result is not thrown away for that. All may be repeated."""
+def _insist(
+    store: RunStore, operation: operations.Operation[operations.T], *, to_the_end: bool = False
+) -> operations.T:
+    """Carry out an operation however long Redis is away: a paid result is not thrown away for that. All may be repeated.
+
+    `to_the_end`: not for Celery's soft time limit either; the call is over, only its record is missing.
+    """
     tries = 0
     while True:
         try:
-            return store.perform(operation)
-        except StoreUnavailable as error:
-            if tries == 0:
-                logger.warning("%s; waiting for it", error)
-            time.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
-            tries += 1
+            try:
+                return store.perform(operation)
+            except StoreUnavailable as error:
+                if tries == 0:
+                    logger.warning("%s; waiting for it", error)
+                time.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
+                tries += 1
+        except SoftTimeLimitExceeded:
+            if not to_the_end:
+                raise

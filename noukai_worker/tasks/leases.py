@@ -54,6 +54,10 @@ class LeaseKeeper(threading.Thread):
         except StoreUnavailable as error:
             logger.warning("%s; the lease of run %s could not be renewed", error, lease.run_id)
             return
+        except Exception:
+            # One run's trouble must not end the renewing of all the others.
+            logger.exception("the lease of run %s could not be renewed", lease.run_id)
+            return
         if isinstance(answer, Fenced):
             self._held.discard(lease)
             logger.info("run %s is no longer ours (%s)", lease.run_id, answer.state)

@@ -55,10 +55,14 @@ async def _claim_and_relay(task: StreamTask, engine: Engine) -> Any:
     claimed = task.claimed(answer)
     run = engine.holdings.hold(claimed.lease)
     try:
+        if isinstance(interruption, Exception):  # a soft time limit
+            return task.settle(await run.close(task.judge(interruption, claimed)), claimed)
         if interruption:
             await _stop(task, engine, claimed, run, interruption)
         end = await _relay(task, engine, claimed, run)
     except LeaseLost as lost:
+        if run.ended is not None:  # by ourselves, a moment ago
+            return task.settle(run.ended, claimed)
         raise task.fenced(claimed, lost.state) from None
     finally:
         engine.holdings.release(run)
@@ -83,8 +87,7 @@ async def _relay(task: StreamTask, engine: Engine, claimed: Claimed, run: HeldRu
         if run.ended is not None:
             return run.ended
         end = task.judge(error, claimed)
-    await run.close(end)
-    return end
+    return await run.close(end)
 
 
 async def _stop(
@@ -97,7 +100,7 @@ async def _stop(
         await asyncio.to_thread(task.send_again, claimed)
         raise Ignore from None
     if why is None:  # the process of another pool is being ended
-        await run.close(outcome.Retrying(Failure("worker_stopped", "the worker was stopped"), 0.0))
+        await run.close(task.again(Failure("worker_stopped", "the worker was stopped"), claimed, None))
     elif why == "revoke":
         await engine.writer.carry_out(operations.cancel(claimed.lease.run_id, reason="revoked"))
     else:

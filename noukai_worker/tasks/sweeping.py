@@ -55,4 +55,4 @@ def _cancel(sender: Any, request: Any, **_: Any) -> None:
     if not isinstance(sender, FlowTask):
         return
     with suppress(RunFinished, RunNotFound):
-        shared(current().redis_url).perform(operations.cancel(request.id, reason="revoked"))
+        shared(current().redis_url, current().answer_within).perform(operations.cancel(request.id, reason="revoked"))

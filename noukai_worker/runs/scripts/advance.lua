@@ -8,7 +8,7 @@ local id, attempt, seq, lease, to, wait = ARGV[1], ARGV[2], tonumber(ARGV[3]), t
 local output_count, entry_count = tonumber(ARGV[12]), tonumber(ARGV[13])
 
 local r = redis.call('HMGET', run, 'state', 'attempt', 'seq', 'deadline', 'expires', 'retention', 'max_entries', 'closed', 'counted',
-  'begins', 'max_age')
+  'begins', 'max_age', 'missed')
 local state, last = r[1], tonumber(r[3])
 if not state then
   return {'gone'}
@@ -19,6 +19,10 @@ end
 -- The same write again: its first answer was lost on the way.
 local applied = (to == '' and state == 'running') or (to ~= '' and r[8] == attempt)
 if applied and entry_count > 0 and last == seq + entry_count then
+  if to == '' then
+    redis.call('HSET', run, 'deadline', int(now + lease))
+    due(deadlines, id, now + lease, lifetime(tonumber(r[6]), now + lease, tonumber(r[10]), tonumber(r[11])))
+  end
   return {'ok', last}
 end
 if state ~= 'running' or last ~= seq then
@@ -48,6 +52,9 @@ if ARGV[8] ~= '' then change('execution_id', ARGV[8]) end
 if ARGV[9] ~= '' then change('step_index', ARGV[9]) end
 if ARGV[10] ~= '' then change('step_count', ARGV[10]) end
 if ARGV[11] ~= '' then change('last_step', ARGV[11]) end
+
+-- The worker is heard again: grace is for one silence, not for all of an attempt's together.
+if r[12] and r[12] ~= '0' then change('missed', 0) end
 
 local retention, deadline = tonumber(r[6]), now + lease
 local terminal = to ~= '' and FINAL[to]

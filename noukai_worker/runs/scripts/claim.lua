@@ -33,6 +33,9 @@ if not again then
   live(ttl, run, log, outputs)
   live(2 * ttl, tombstone)
   due(deadlines, id, deadline, ttl)
+else
+  redis.call('HSET', run, 'deadline', int(now + lease))
+  due(deadlines, id, now + lease, lifetime(tonumber(r[7]), now + lease, tonumber(r[15]), tonumber(r[16])))
 end
 return {'claimed', attempt, seq, r[4], r[5] or '', tonumber(r[6]), redis.call('HGETALL', outputs), counted,
   r[14], r[12] or '', r[13] or ''}

@@ -56,7 +56,7 @@ local sendings = tonumber(r[7])
 if state == 'running' then
   -- A call whose outcome nobody else may find out is left to its worker for longer: it may be cut off, and hold a paid result.
   local only_it_knows = r[12] == 'execute' and r[16] == 'fail'
-  local missed = tonumber(r[17]) + 1
+  local missed = (tonumber(r[17]) or 0) + 1
   if missed <= (only_it_knows and 3 or patient and 1 or 0) then
     redis.call('HSET', run, 'missed', int(missed))
     postpone(now + lease)

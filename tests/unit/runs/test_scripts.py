@@ -34,6 +34,8 @@ from noukai_worker.runs import (
 )
 from noukai_worker.runs.answers import Advanced, Claimed, Ended, Fenced, Refused, Unsent
 from noukai_worker.runs.outcome import Completed, Failed, GivenBack, Paused, Progress, Retrying
+from noukai_worker.settings import Settings
+from noukai_worker.sweeper import Sweeper
 
 REQUEST = RunRequest.build(flow="acme/demo/two-step", message="hi")
 LIMITS: dict[str, Any] = {
@@ -70,7 +72,7 @@ def write(store: RunStore, lease: Lease, position: int, *types: str, **checkpoin
 
 
 def end(store: RunStore, lease: Lease, position: int, how: outcome.Outcome) -> Advanced | Fenced:
-    return store.perform(outcome.close(lease, position, how, pickup=10))
+    return store.perform(outcome.close(lease, position, outcome.readable(how), pickup=10))
 
 
 def sweep(store: RunStore, run_id: str = "r", *, patient: bool = False) -> Unsent | Ended | None:
@@ -309,7 +311,48 @@ def test_a_patient_sweeper_gives_a_running_attempt_one_more_lease(store: RunStor
     assert sweep(store, patient=True) is None
     assert write(store, lease, 2, "step_output") == Advanced(3)
     make_overdue(client)
+    assert sweep(store, patient=True) is None, "it was heard in between: this is another silence"
+    make_overdue(client)
     assert isinstance(sweep(store, patient=True), Unsent), "not again and again"
+
+
+def test_a_damaged_run_is_an_error_of_its_own_and_makes_room(store: RunStore, client: redis.Redis) -> None:
+    for run_id in ("damaged", "sound"):
+        create(store, run_id)
+        make_overdue(client, run_id)
+    client.hset(keys.run("damaged"), "max_age", "soon")
+    sent: list[str] = []
+    sweeper = Sweeper(Settings(), send=lambda unsent: sent.append(unsent.run_id), end=lambda _: None, store=store)
+    with pytest.raises(redis.ResponseError):
+        sweep(store, "damaged")
+    sweeper.sweep()
+    assert sent == ["sound"]
+    assert store.perform(operations.due(10, lease=10)).run_ids == ()
+
+
+def test_a_broker_that_is_away_does_not_end_the_sweeping(store: RunStore, client: redis.Redis) -> None:
+    create(store)
+    make_overdue(client)
+
+    def refuse(_: object) -> None:
+        raise OSError("no broker")
+
+    Sweeper(Settings(), send=refuse, end=lambda _: None, store=store).sweep()
+    assert round(store.perform(operations.due(10, lease=10)).next_in or 0) == 10
+
+
+def test_a_repeated_write_has_its_lease(store: RunStore, client: redis.Redis) -> None:
+    create(store)
+    lease = claimed(store)
+    write(store, lease, 2, "step_output")
+    make_overdue(client)
+    assert write(store, lease, 2, "step_output") == Advanced(3)
+    assert store.perform(operations.due(10, lease=10)).run_ids == ()
+    create(store, "c")
+    claimed(store, "c")
+    make_overdue(client, "c")
+    assert claimed(store, "c").attempt == 1
+    assert store.perform(operations.due(10, lease=10)).run_ids == ()
 
 
 def test_a_gap_without_sweepers_makes_them_patient_for_a_lease(store: RunStore, client: redis.Redis) -> None:
@@ -431,7 +474,7 @@ def test_what_has_not_ended_can_be_cancelled(store: RunStore, client: redis.Redi
 def test_a_transition_that_the_table_does_not_know_is_refused(store: RunStore, client: redis.Redis) -> None:
     create(store)
     lease = claimed(store)
-    with pytest.raises(Exception, match=r"ILLEGAL|illegal"):
+    with pytest.raises(redis.ResponseError, match=r"ILLEGAL|illegal"):
         store.perform(operations.advance(lease, position=2, extend=1, to=State.RUNNING))
     assert len(log(store)) == 2
 

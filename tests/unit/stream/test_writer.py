@@ -57,6 +57,18 @@ def test_what_comes_during_a_trip_goes_with_the_next_one() -> None:
     asyncio.run(main())
 
 
+def test_a_trip_is_bounded_in_bytes() -> None:
+    async def main() -> None:
+        trips = Trips()
+        trips.gate.set()
+        writer = Writer(trips)  # type: ignore[arg-type]
+        large = [Operation(name, (), (b"x" * 600_000,), lambda answer: answer) for name in "abc"]
+        await asyncio.gather(*(writer.perform(one) for one in large))
+        assert trips.made == [["a"], ["b"], ["c"]]
+
+    asyncio.run(main())
+
+
 def test_one_runs_error_is_its_own() -> None:
     async def main() -> None:
         trips = Trips()
