@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 
 import pytest
@@ -14,7 +15,7 @@ from noukai_worker.errors import IdempotencyConflict, RunFailed
 from noukai_worker.runs import State, keys
 from noukai_worker.tasks import app as apps
 from tests.integration.conftest import House
-from tests.support.processes import until
+from tests.support.processes import Process, running, until
 
 pytestmark = pytest.mark.integration
 
@@ -51,6 +52,14 @@ def test_celerys_own_words(house: House) -> None:
     assert executed.get(timeout=30) == streamed.get(timeout=30) == by_name.get(timeout=30)
     for result in (executed, streamed, by_name):
         assert house.types(result.id)[-1] == "run.completed"
+
+
+def test_the_stand_alone_app_in_celerys_own_worker(house: House) -> None:
+    command = [sys.executable, "-m", "celery", "-A", "noukai_worker", "worker", "-c", "2", "-n", "own@%h"]
+    worker = Process(command, house.folder / "celery.log", house.env)
+    with running(worker):
+        runs = [enqueue("acme/spelling/grade-3", message="Hello", mode=mode) for mode in ("stream", "execute")]
+        assert {view.state for view in house.wait(*(run.id for run in runs))} == {State.COMPLETED}
 
 
 def test_links_and_groups_go_with_a_run(house: House) -> None:
