@@ -7,6 +7,7 @@
     ├── RunNotFound                          no such run
     │   └── RunExpired                       there was one, and its retention is over
     ├── EntriesTrimmed                       the log no longer holds what was asked for
+    ├── EntryUnreadable (also a ValueError)  something in a log is not an entry
     ├── IdempotencyConflict                  one key, two different requests
     ├── RunFinished                          too late: the run has ended
     ├── TokenRejected                        missing or foreign read token
@@ -105,6 +106,19 @@ class EntriesTrimmed(NoukaiWorkerError):
             f"entries {self.after + 1} to {self.first - 1} of run {self.run_id} were trimmed: "
             f"go on with after={self.first - 1}, or raise NOUKAI_WORKER_LOG_MAX_ENTRIES"
         )
+
+
+class EntryUnreadable(NoukaiWorkerError, ValueError):
+    """Something in a run's log, or on its channel, is not an entry of ours. `args`: (what it begins with,)."""
+
+    code = "entry_unreadable"
+
+    def __init__(self, begins: str) -> None:
+        super().__init__(begins)
+        self.begins = begins
+
+    def __str__(self) -> str:
+        return f"not an entry: {self.begins!r}; somebody else writes to keys that begin with noukai:"
 
 
 class IdempotencyConflict(NoukaiWorkerError):

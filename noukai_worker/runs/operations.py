@@ -15,6 +15,7 @@ from pydantic_core import from_json, to_json
 
 from ..errors import (
     EntriesTrimmed,
+    EntryUnreadable,
     IdempotencyConflict,
     InvalidRequest,
     PositionAhead,
@@ -43,12 +44,15 @@ class Operation(Generic[T]):
 
 
 def parse_entry(raw: bytes | str) -> Entry:
-    """An entry from its JSON text (DESIGN 5)."""
+    """An entry from its JSON text (DESIGN 5). Raises EntryUnreadable."""
     raw = raw.encode() if isinstance(raw, str) else raw
-    fields = from_json(raw)
-    return Entry(
-        fields["run_id"], fields["seq"], fields["type"], fields["at"], fields["attempt"], fields["data"], raw=raw
-    )
+    try:
+        fields = from_json(raw)
+        return Entry(
+            fields["run_id"], fields["seq"], fields["type"], fields["at"], fields["attempt"], fields["data"], raw=raw
+        )
+    except (ValueError, KeyError, TypeError):
+        raise EntryUnreadable(raw[:80].decode(errors="replace")) from None
 
 
 def create(

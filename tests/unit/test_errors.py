@@ -17,6 +17,7 @@ EXAMPLES = [
     errors.RunNotFound("r"),
     errors.RunExpired("r"),
     errors.EntriesTrimmed("r", 3, 9),
+    errors.EntryUnreadable("garbage"),
     errors.IdempotencyConflict("r"),
     errors.RunFinished("r", "failed"),
     errors.TokenRejected("r"),

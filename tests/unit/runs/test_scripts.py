@@ -12,6 +12,7 @@ import redis
 
 from noukai_worker.errors import (
     EntriesTrimmed,
+    EntryUnreadable,
     IdempotencyConflict,
     InvalidRequest,
     PositionAhead,
@@ -508,6 +509,14 @@ def test_a_trimmed_log_says_so(store: RunStore) -> None:
     first = trimmed.value.first
     assert 2 < first <= position - 99
     assert store.perform(operations.read("r", after=first - 1, limit=1)).entries[0].seq == first
+
+
+@pytest.mark.parametrize("garbage", [b"{", b"[]", b"7", b'{"seq": 2}', b"\xff"])
+def test_what_is_no_entry_is_said_to_be_none(store: RunStore, client: redis.Redis, garbage: bytes) -> None:
+    create(store)
+    client.xadd(keys.log("r"), {"entry": garbage}, id="2-0")
+    with pytest.raises(EntryUnreadable):
+        log(store)
 
 
 def test_pages_follow_each_other(store: RunStore) -> None:
