@@ -1,48 +1,56 @@
-"""This room holds the two clients: how they are made, what they give, how they are closed."""
+"""This room holds the two clients: how they are made, what they give, how they are closed.
+
+A client is its settings only. What sends (and httpx, and pydantic) is imported with the first flow, and connects with the
+first request, so that importing and constructing cost next to nothing (WIRE.md 8.11).
+"""
 
 from __future__ import annotations
 
-from typing import Generic, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-import httpx
-
-from noukai_sdk._config import Config, LogHandler
-from noukai_sdk._flow import AsyncFlow, Flow
+from noukai_sdk._config import DEFAULT_MAX_CONNECTIONS, Config, LogHandler
 from noukai_sdk._protocol.paths import flow_name
-from noukai_sdk._transport import LIMITS, Connection, HttpClient, tls_context
+
+if TYPE_CHECKING:
+    import httpx
+
+    from noukai_sdk._drive.effects import AsyncConnection, SyncConnection
+    from noukai_sdk._flow import AsyncFlow, Flow
 
 NoukaiEnv = Literal["dev", "development", "production"]
 
 
-class _Client(Generic[HttpClient]):
-    _connection: Connection[HttpClient]
+class _Client:
+    _config: Config
 
     @property
     def default_org(self) -> str | None:
-        return self._connection.config.org
+        return self._config.org
 
     @property
     def default_project(self) -> str | None:
-        return self._connection.config.project
+        return self._config.project
 
     @property
     def base_url(self) -> str:
-        return self._connection.config.base_url
+        return self._config.base_url
 
     def _name(self, slug: str | None, org: str | None, project: str | None) -> tuple[str, ...]:
-        return flow_name(slug, org, project, self._connection.config.defaults)
+        return flow_name(slug, org, project, self._config.defaults)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(base_url={self.base_url!r})"
 
 
-class Noukai(_Client[httpx.Client]):
+class Noukai(_Client):
     """The sync client. Make one per process and key; it is safe to share between threads.
 
     `api_key` falls back to NOUKAI_API_KEY. The server is `base_url`, else `env` ("production" or "dev"), else
     NOUKAI_BASE_URL, else NOUKAI_ENV, else production. `timeout` (seconds) bounds silence, `max_retries` counts repeats
     that cannot be paid twice; 0 means 0 for both. `log_handler` gets a dict per request and response (WIRE.md 6.7).
-    An `http_client` is used as the transport and never closed. Raises AuthenticationError and ValueError.
+    At most `max_connections` are open at once; who waits for one longer than `pool_timeout` (seconds; None is `timeout`)
+    gets a PoolTimeoutError. An `http_client` sends instead of our own transport, with its own limits, and is never
+    closed. Raises AuthenticationError and ValueError.
     """
 
     def __init__(
@@ -58,9 +66,11 @@ class Noukai(_Client[httpx.Client]):
         log_handler: LogHandler | None = None,
         log_payloads: bool = False,
         base_url: str | None = None,
+        max_connections: int = DEFAULT_MAX_CONNECTIONS,
+        pool_timeout: float | None = None,
         http_client: httpx.Client | None = None,
     ) -> None:
-        config = Config.of(
+        self._config = Config.of(
             api_key=api_key,
             env=env,
             base_url=base_url,
@@ -71,24 +81,32 @@ class Noukai(_Client[httpx.Client]):
             max_retries=max_retries,
             log_handler=log_handler,
             log_payloads=log_payloads,
+            max_connections=max_connections,
+            pool_timeout=pool_timeout,
         )
-        if http_client is None:
-            http = httpx.Client(verify=tls_context(), limits=LIMITS, trust_env=not config.is_local)
-            self._connection = Connection(config, http, is_own=True)
-        elif isinstance(http_client, httpx.Client):
-            self._connection = Connection(config, http_client, is_own=False)
-        else:
-            raise TypeError(f"http_client of Noukai must be an httpx.Client, not {type(http_client).__name__}")
+        self._opened: SyncConnection | None = None
+        self._http_client = http_client
+        if http_client is not None:
+            _check(http_client, "Client", "Noukai")
+
+    @property
+    def _connection(self) -> SyncConnection:
+        if self._opened is None:
+            from noukai_sdk._transport import sync_connection
+
+            self._opened = sync_connection(self._config, self._http_client)
+        return self._opened
 
     def flow(self, slug: str | None = None, *, org: str | None = None, project: str | None = None) -> Flow:
         """A flow: "slug" (with the client's org and project), "org/project/slug", or keywords. Raises ValueError."""
+        from noukai_sdk._flow import Flow
+
         return Flow(self._connection, self._name(slug, org, project))
 
     def close(self) -> None:
         """Close the connections. Later calls raise ClientClosedError."""
-        self._connection.closed = True
-        if self._connection.is_own:
-            self._connection.http.close()
+        if (sender := self._connection.shut()) is not None:
+            sender.close()
 
     def __enter__(self) -> Self:
         return self
@@ -97,8 +115,8 @@ class Noukai(_Client[httpx.Client]):
         self.close()
 
 
-class AsyncNoukai(_Client[httpx.AsyncClient]):
-    """The async client; arguments as for `Noukai`. Use it in one event loop."""
+class AsyncNoukai(_Client):
+    """The async client; arguments as for `Noukai`. Each event loop that uses it has connections of its own."""
 
     def __init__(
         self,
@@ -113,9 +131,11 @@ class AsyncNoukai(_Client[httpx.AsyncClient]):
         log_handler: LogHandler | None = None,
         log_payloads: bool = False,
         base_url: str | None = None,
+        max_connections: int = DEFAULT_MAX_CONNECTIONS,
+        pool_timeout: float | None = None,
         http_client: httpx.AsyncClient | None = None,
     ) -> None:
-        config = Config.of(
+        self._config = Config.of(
             api_key=api_key,
             env=env,
             base_url=base_url,
@@ -126,29 +146,43 @@ class AsyncNoukai(_Client[httpx.AsyncClient]):
             max_retries=max_retries,
             log_handler=log_handler,
             log_payloads=log_payloads,
+            max_connections=max_connections,
+            pool_timeout=pool_timeout,
         )
-        if http_client is None:
-            http = httpx.AsyncClient(verify=tls_context(), limits=LIMITS, trust_env=not config.is_local)
-            self._connection = Connection(config, http, is_own=True)
-        elif isinstance(http_client, httpx.AsyncClient):
-            self._connection = Connection(config, http_client, is_own=False)
-        else:
-            raise TypeError(
-                f"http_client of AsyncNoukai must be an httpx.AsyncClient, not {type(http_client).__name__}"
-            )
+        self._opened: AsyncConnection | None = None
+        self._http_client = http_client
+        if http_client is not None:
+            _check(http_client, "AsyncClient", "AsyncNoukai")
+
+    @property
+    def _connection(self) -> AsyncConnection:
+        if self._opened is None:
+            from noukai_sdk._transport import async_connection
+
+            self._opened = async_connection(self._config, self._http_client)
+        return self._opened
 
     def flow(self, slug: str | None = None, *, org: str | None = None, project: str | None = None) -> AsyncFlow:
         """A flow: "slug" (with the client's org and project), "org/project/slug", or keywords. Raises ValueError."""
+        from noukai_sdk._flow import AsyncFlow
+
         return AsyncFlow(self._connection, self._name(slug, org, project))
 
     async def aclose(self) -> None:
         """Close the connections. Later calls raise ClientClosedError."""
-        self._connection.closed = True
-        if self._connection.is_own:
-            await self._connection.http.aclose()
+        if (sender := self._connection.shut()) is not None:
+            await sender.aclose()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+def _check(http_client: Any, kind: str, client: str) -> None:
+    import httpx
+
+    if not isinstance(http_client, getattr(httpx, kind)):
+        article = "an" if kind.startswith("A") else "a"
+        raise TypeError(f"http_client of {client} must be {article} httpx.{kind}, not {type(http_client).__name__}")

@@ -5,26 +5,21 @@ from __future__ import annotations
 import ipaddress
 import math
 import os
-import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
-
 from noukai_sdk._errors import AuthenticationError
 from noukai_sdk._protocol.paths import name
-from noukai_sdk._version import __version__
 
 LogHandler = Callable[[dict[str, Any]], None]
 
 DEFAULT_TIMEOUT_SECONDS = 300.0
 DEFAULT_MAX_RETRIES = 1
 API_VERSION = "2026-05-31"
-USER_AGENT = (
-    f"noukai-python/{__version__} (httpx/{httpx.__version__}; python/{platform.python_version()}; {platform.system()})"
-)
+# Streams hold a connection each, for minutes: there is room for many, and a wait for a free one is the exception (WIRE.md 8.12).
+DEFAULT_MAX_CONNECTIONS = 1000
 _PRODUCTION = "https://api.noukai.dev/api/v1"
 _LOCAL = "http://localhost:8080/api/v1"
 _BASE_URLS = {"production": _PRODUCTION, "dev": _LOCAL, "development": _LOCAL}
@@ -43,6 +38,8 @@ class Config:
     max_retries: int
     log_handler: LogHandler | None
     log_payloads: bool
+    max_connections: int
+    pool_timeout: float | None
 
     @property
     def defaults(self) -> tuple[str, str] | None:
@@ -66,6 +63,8 @@ class Config:
         max_retries: int | None,
         log_handler: LogHandler | None,
         log_payloads: bool,
+        max_connections: int,
+        pool_timeout: float | None,
         environ: Mapping[str, str] = os.environ,
     ) -> Config:
         """Raises AuthenticationError for an unusable key, ValueError for everything else."""
@@ -81,6 +80,8 @@ class Config:
             max_retries=DEFAULT_MAX_RETRIES if max_retries is None else count(max_retries, "max_retries"),
             log_handler=log_handler,
             log_payloads=log_payloads,
+            max_connections=_at_least_one(max_connections),
+            pool_timeout=None if pool_timeout is None else seconds(pool_timeout, "pool_timeout"),
         )
 
 
@@ -96,6 +97,12 @@ def count(value: object, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError(f"{what} must be a whole number from 0 on, not {value!r}")
     return value
+
+
+def _at_least_one(max_connections: object) -> int:
+    if count(max_connections, "max_connections") == 0:
+        raise ValueError("max_connections must be 1 or more: with 0 nothing could ever be sent")
+    return count(max_connections, "max_connections")
 
 
 def checked_session_id(session_id: object) -> str | None:

@@ -1,82 +1,99 @@
-"""This room speaks httpx: it builds requests, reads replies, and gives httpx' failures our types."""
+"""This room is a client's way to the server: it writes requests, reads replies, and tells the log."""
 
 from __future__ import annotations
 
 import functools
 import logging
-import ssl
+import platform
+import threading
 import time
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 import httpx
 
-from noukai_sdk._config import API_VERSION, USER_AGENT, Config
-from noukai_sdk._errors import (
-    APIConnectionError,
-    APITimeoutError,
-    ClientClosedError,
-    NoukaiError,
-    PoolTimeoutError,
-    StreamInterruptedError,
-    StreamTimeoutError,
+from noukai_sdk._config import API_VERSION, Config
+from noukai_sdk._errors import APITimeoutError, ClientClosedError
+from noukai_sdk._http.senders import (
+    AsyncBorrowed,
+    AsyncSender,
+    Borrowed,
+    Sender,
+    loops_sender,
+    threads_sender,
 )
 from noukai_sdk._json import decode, encode
 from noukai_sdk._protocol.effects import Reply, Send
+from noukai_sdk._version import __version__
 
-HttpClient = TypeVar("HttpClient", httpx.Client, httpx.AsyncClient)
+AnySender = TypeVar("AnySender", Sender, AsyncSender)
 
-# Streams hold a connection each, for minutes: room for many, and a wait for a free one is the exception (WIRE.md 8.12).
-LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=30.0)
+USER_AGENT = (
+    f"noukai-python/{__version__} (httpx/{httpx.__version__}; python/{platform.python_version()}; {platform.system()})"
+)
 _log = logging.getLogger("noukai_sdk")
 
 
-@functools.cache
-def tls_context() -> ssl.SSLContext:
-    """One per process: loading the certificates takes some 40 ms (WIRE.md 8.11)."""
-    return httpx.create_ssl_context()
+class Connection(Generic[AnySender]):
+    """A client's settings, and the sender that it opens with its first request."""
 
-
-@dataclass(slots=True)
-class Connection(Generic[HttpClient]):
-    """A client's settings and the httpx client it sends with."""
-
-    config: Config
-    http: HttpClient
-    is_own: bool
-    closed: bool = False
-
-    def request(self, send: Send) -> httpx.Request:
-        """The request for `send`. Raises ClientClosedError, and ValueError for a body that is not JSON."""
-        if self.closed or self.http.is_closed:
-            raise ClientClosedError("the client is closed; make a new one, or close it later", sent=False)
-        config = self.config
-        headers = {
+    def __init__(self, config: Config, open_sender: Callable[[], AnySender]) -> None:
+        self.config = config
+        self._open_sender: Callable[[], AnySender] = open_sender
+        self._sender: AnySender | None = None
+        self._opening = threading.Lock()
+        self.closed = False
+        self._headers = {
             "Authorization": f"Bearer {config.api_key}",
             "X-Noukai-API-Version": API_VERSION,
             "User-Agent": USER_AGENT,
             "Accept": "application/json",
-            "Accept-Encoding": self.http.headers.get("Accept-Encoding", "identity"),
+            "Accept-Encoding": "gzip, deflate",
             "Connection": "keep-alive",
         }
-        if send.session_id is not None:
-            headers["X-Session-Id"] = send.session_id
+
+    @property
+    def sender(self) -> AnySender:
+        """What sends. Raises ClientClosedError."""
+        sender = self._sender
+        if sender is None and not self.closed:
+            with self._opening:
+                sender = self._sender = self._sender or self._open_sender()
+        if self.closed or sender is None or sender.closed:
+            raise ClientClosedError("the client is closed; make a new one, or close it later", sent=False)
+        return sender
+
+    def shut(self) -> AnySender | None:
+        """Send nothing more; what has been opened is the caller's to close."""
+        self.closed = True
+        sender, self._sender = self._sender, None
+        return sender
+
+    def request(self, send: Send) -> httpx.Request:
+        """The request for `send`. Raises ValueError for a body that is not JSON."""
+        config = self.config
+        headers = self._headers
         content = None
+        if send.session_id is not None:
+            headers = {**headers, "X-Session-Id": send.session_id}
         if send.body is not None:
-            headers["Content-Type"] = "application/json"
+            headers = {**headers, "Content-Type": "application/json"}
             content = encode(send.body)
         timeout = config.timeout if send.timeout is None else send.timeout
         if timeout == 0:
             raise APITimeoutError("timeout=0 leaves no time for a request", sent=False)
-        # Built by hand, so that an injected client adds no header, cookie or base URL of its own.
+        # Built by hand, so that a user's httpx client adds no header, cookie or base URL of its own.
         return httpx.Request(
             send.method,
-            config.base_url + send.path,
+            _url(config.base_url + send.path),
             headers=headers,
             content=content,
-            extensions={"timeout": httpx.Timeout(timeout).as_dict()},
+            extensions={"timeout": self._phases(timeout)},
         )
+
+    def _phases(self, timeout: float) -> dict[str, float]:
+        pool = self.config.pool_timeout
+        return {"connect": timeout, "read": timeout, "write": timeout, "pool": timeout if pool is None else pool}
 
     def log_request(self, send: Send) -> None:
         event: dict[str, Any] = {"phase": "request", **_line(send)}
@@ -104,6 +121,22 @@ class Connection(Generic[HttpClient]):
             self.config.log_handler(event)
         except Exception:  # noqa: BLE001 -- a broken log must not cost a paid call
             _log.exception("the log_handler raised")
+
+
+def sync_connection(config: Config, http_client: httpx.Client | None) -> Connection[Sender]:
+    """The connection of a `Noukai`."""
+    return Connection(config, lambda: threads_sender(config) if http_client is None else Borrowed(http_client))
+
+
+def async_connection(config: Config, http_client: httpx.AsyncClient | None) -> Connection[AsyncSender]:
+    """The connection of an `AsyncNoukai`."""
+    return Connection(config, lambda: loops_sender(config) if http_client is None else AsyncBorrowed(http_client))
+
+
+@functools.lru_cache(maxsize=256)
+def _url(text: str) -> httpx.URL:
+    # Parsing takes longer than everything else about a request; a client calls few flows.
+    return httpx.URL(text)
 
 
 def _line(send: Send) -> dict[str, Any]:
@@ -134,53 +167,3 @@ def achunks_of(response: httpx.Response) -> AsyncIterator[bytes]:
 
 def _is_plain(response: httpx.Response) -> bool:
     return "content-encoding" not in response.headers
-
-
-def is_failure(error: Exception) -> bool:
-    """Whether `error` is a transport's own. The aiohttp transport lets some of aiohttp's through."""
-    return isinstance(error, httpx.HTTPError | httpx.StreamError | OSError) or _is_aiohttp(error)
-
-
-def failed_request(error: Exception) -> NoukaiError:
-    """The typed error for a failure before the reply's headers were read."""
-    sent = _may_have_been_sent(error)
-    text = str(error) or type(error).__name__
-    if isinstance(error, httpx.PoolTimeout):
-        return PoolTimeoutError("no connection was free in time; raise the timeout, or run fewer at once", sent=False)
-    if isinstance(error, httpx.TimeoutException | TimeoutError) and not _is_wrong_timeout(error):
-        return APITimeoutError(f"no answer within the timeout ({text})", sent=sent)
-    return APIConnectionError(f"the connection failed ({text})", sent=sent)
-
-
-def failed_read(error: Exception) -> NoukaiError:
-    """The typed error for a failure while a stream was being read."""
-    text = str(error) or type(error).__name__
-    if isinstance(error, httpx.TimeoutException | TimeoutError) and not _is_wrong_timeout(error):
-        return StreamTimeoutError(f"the stream fell silent for longer than the timeout ({text}); resume at .checkpoint")
-    return StreamInterruptedError(f"the stream broke off ({text}); resume at .checkpoint")
-
-
-def _may_have_been_sent(error: Exception) -> bool:
-    cause = error.__cause__
-    if isinstance(cause, Exception) and _is_aiohttp(cause):
-        # The aiohttp transport calls every lost connection a ConnectTimeout, also one lost after sending.
-        names = {kind.__name__ for kind in type(cause).__mro__}
-        return not names & {"ClientConnectorError", "ConnectionTimeoutError", "InvalidURL"}
-    not_sent = (
-        httpx.ConnectError,
-        httpx.ConnectTimeout,
-        httpx.PoolTimeout,
-        httpx.UnsupportedProtocol,
-        httpx.ProxyError,
-    )
-    return not isinstance(error, not_sent)
-
-
-def _is_wrong_timeout(error: Exception) -> bool:
-    return (
-        error.__cause__ is not None and _is_aiohttp(error.__cause__) and not isinstance(error.__cause__, TimeoutError)
-    )
-
-
-def _is_aiohttp(error: BaseException) -> bool:
-    return type(error).__module__.partition(".")[0] == "aiohttp"

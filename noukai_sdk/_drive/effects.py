@@ -9,12 +9,14 @@ from typing import Any, TypeVar
 import httpx
 
 from noukai_sdk._errors import NoukaiError
+from noukai_sdk._failures import failed_request, is_failure
+from noukai_sdk._http.senders import AsyncSender, Sender
 from noukai_sdk._protocol.effects import Call, Effect, Send
-from noukai_sdk._transport import Connection, failed_request, is_failure
+from noukai_sdk._transport import Connection
 
 T = TypeVar("T")
-SyncConnection = Connection[httpx.Client]
-AsyncConnection = Connection[httpx.AsyncClient]
+SyncConnection = Connection[Sender]
+AsyncConnection = Connection[AsyncSender]
 
 
 def advance(conversation: Generator[Effect, Any, T], outcome: Any, error: NoukaiError | None) -> Effect:
@@ -26,13 +28,14 @@ def open_response(
     send: Send, connection: SyncConnection, at_most: Callable[[float], float] | None = None
 ) -> httpx.Response:
     """Send a request; `at_most` cuts its timeouts, in seconds, to what a deadline leaves. Raises NoukaiError."""
+    sender = connection.sender
     request = connection.request(send)
     if at_most is not None:
         timeouts = request.extensions["timeout"]
         timeouts.update({phase: at_most(seconds) for phase, seconds in timeouts.items()})
     connection.log_request(send)
     try:
-        response = connection.http.send(request, auth=None, follow_redirects=False, stream=send.stream)
+        response = sender.send(request, stream=send.stream)
         if send.stream and not response.is_success:
             response.read()
     except Exception as error:
@@ -44,10 +47,11 @@ def open_response(
 
 async def aopen_response(send: Send, connection: AsyncConnection) -> httpx.Response:
     """Send a request. Raises NoukaiError."""
+    sender = connection.sender
     request = connection.request(send)
     connection.log_request(send)
     try:
-        response = await connection.http.send(request, auth=None, follow_redirects=False, stream=send.stream)
+        response = await sender.send(request, stream=send.stream)
         if send.stream and not response.is_success:
             await response.aread()
     except Exception as error:

@@ -20,9 +20,10 @@ from noukai_sdk._drive.effects import (
     open_response,
 )
 from noukai_sdk._errors import NoukaiError
+from noukai_sdk._failures import failed_read, is_failure
 from noukai_sdk._models.frames import Frame
 from noukai_sdk._protocol.effects import FINISH, Call, Deliver, Effect, Read, Reply, Send, Sleep
-from noukai_sdk._transport import achunks_of, chunks_of, failed_read, is_failure
+from noukai_sdk._transport import achunks_of, chunks_of
 
 # A body that should be over is read to its end, so that its connection can be used again; but not for long.
 _DRAIN_SECONDS = 1.0

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from noukai_sdk import AsyncNoukai, AuthenticationError, ClientClosedError, Noukai
+from noukai_sdk._http.senders import proxy_of
 from noukai_sdk.testing import Exchange, ScriptedTransport
 
 PRODUCTION = "https://api.noukai.dev/api/v1"
@@ -98,10 +99,17 @@ def test_the_wrong_kind_of_http_client_is_refused() -> None:
 
 def test_a_proxy_never_sees_a_key_meant_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-    with Noukai("nk_x", env="dev") as local, Noukai("nk_x") as remote:
-        assert not any(local._connection.http._mounts.values())
-        assert any(remote._connection.http._mounts.values())
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:2")
+    assert proxy_of(Noukai("nk_x", env="dev")._config) is None
+    assert proxy_of(Noukai("nk_x")._config) == "http://127.0.0.1:2"
+    monkeypatch.setenv("NO_PROXY", "noukai.dev")
+    assert proxy_of(Noukai("nk_x")._config) is None
+
+
+def test_a_proxy_that_cannot_be_used_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    with pytest.raises(ValueError, match="http_client"):
+        proxy_of(Noukai("nk_x")._config)
 
 
 def test_further_clients_are_cheap() -> None:

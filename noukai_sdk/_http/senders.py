@@ -1,0 +1,152 @@
+"""This room holds what a client sends with: its own transport, or a user's httpx client that is never closed."""
+
+from __future__ import annotations
+
+import functools
+import ssl
+import urllib.request
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import httpx
+
+from noukai_sdk._config import Config
+
+
+class Sender(Protocol):
+    """Sends from threads."""
+
+    @property
+    def closed(self) -> bool: ...
+
+    def send(self, request: httpx.Request, *, stream: bool) -> httpx.Response:
+        """The response, read to its end unless it is to be streamed. Raises httpx.TransportError."""
+
+    def close(self) -> None: ...
+
+
+class AsyncSender(Protocol):
+    """Sends from event loops."""
+
+    @property
+    def closed(self) -> bool: ...
+
+    async def send(self, request: httpx.Request, *, stream: bool) -> httpx.Response:
+        """The response, read to its end unless it is to be streamed. Raises httpx.TransportError."""
+
+    async def aclose(self) -> None: ...
+
+
+class Owned:
+    """Sends through a transport directly: httpx.Client would add cookies, redirects and hooks, which nobody wants here."""
+
+    closed = False
+
+    def __init__(self, transport: httpx.BaseTransport) -> None:
+        self._transport = transport
+
+    def send(self, request: httpx.Request, *, stream: bool) -> httpx.Response:
+        response = self._transport.handle_request(request)
+        if not stream:
+            try:
+                response.read()
+            finally:
+                response.close()
+        return response
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+class AsyncOwned:
+    """The same for event loops."""
+
+    closed = False
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
+
+    async def send(self, request: httpx.Request, *, stream: bool) -> httpx.Response:
+        response = await self._transport.handle_async_request(request)
+        if not stream:
+            try:
+                await response.aread()
+            finally:
+                await response.aclose()
+        return response
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+
+class Borrowed:
+    """Sends with a user's client, as it is set up, but for what would change the request."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self._client = client
+
+    @property
+    def closed(self) -> bool:
+        return self._client.is_closed
+
+    def send(self, request: httpx.Request, *, stream: bool) -> httpx.Response:
+        return self._client.send(request, auth=None, follow_redirects=False, stream=stream)
+
+    def close(self) -> None:
+        """It is not ours."""
+
+
+class AsyncBorrowed:
+    """The same for event loops."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    @property
+    def closed(self) -> bool:
+        return self._client.is_closed
+
+    async def send(self, request: httpx.Request, *, stream: bool) -> httpx.Response:
+        return await self._client.send(request, auth=None, follow_redirects=False, stream=stream)
+
+    async def aclose(self) -> None:
+        """It is not ours."""
+
+
+def threads_sender(config: Config) -> Sender:
+    """The default for `Noukai`."""
+    # urllib3 and aiohttp are imported by those who use them only.
+    from noukai_sdk._http.threads import ThreadTransport
+
+    return Owned(ThreadTransport(tls=_tls(config), max_connections=config.max_connections, proxy=proxy_of(config)))
+
+
+def loops_sender(config: Config) -> AsyncSender:
+    """The default for `AsyncNoukai`."""
+    from noukai_sdk._http.loops import LoopTransport
+
+    return AsyncOwned(LoopTransport(tls=_tls(config), max_connections=config.max_connections, proxy=proxy_of(config)))
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    return tls_context() if config.base_url.startswith("https:") else None
+
+
+@functools.cache
+def tls_context() -> ssl.SSLContext:
+    """One per process: loading the certificates takes some 40 ms (WIRE.md 8.11)."""
+    return httpx.create_ssl_context()
+
+
+def proxy_of(config: Config) -> str | None:
+    """The proxy that the environment names for the base URL; never one for this machine, which would see the key (8.21)."""
+    parts = urlsplit(config.base_url)
+    if config.is_local or urllib.request.proxy_bypass(parts.netloc):
+        return None
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if proxy is not None and urlsplit(proxy).scheme not in {"http", "https"}:
+        raise ValueError(
+            f"the environment's proxy must be http or https, not {urlsplit(proxy).scheme}; pass an http_client"
+        )
+    return proxy

@@ -1,0 +1,133 @@
+"""This room sends from threads, through urllib3's connection pool."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote
+
+import httpx
+import urllib3
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    EmptyPoolError,
+    HTTPError,
+    LocationParseError,
+    NewConnectionError,
+    ProxyError,
+    ReadTimeoutError,
+    SSLError,
+)
+
+_READ_BYTES = 64 * 1024
+
+
+class ThreadTransport(httpx.BaseTransport):
+    """An httpx transport for any number of threads; at most `max_connections` are open at once, and kept for reuse."""
+
+    def __init__(self, *, tls: ssl.SSLContext | None, max_connections: int, proxy: str | None) -> None:
+        options: dict[str, Any] = {"maxsize": max_connections, "block": True, "ssl_context": tls}
+        if proxy is None:
+            self._pools = urllib3.PoolManager(**options)
+        else:
+            login = urllib3.util.parse_url(proxy).auth
+            headers = urllib3.util.make_headers(proxy_basic_auth=unquote(login)) if login else None
+            self._pools = urllib3.ProxyManager(proxy, proxy_headers=headers, **options)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request whose body is in memory. Raises httpx.TransportError."""
+        url, timeout = request.url, request.extensions.get("timeout", {})
+        try:
+            pool = self._pools.connection_from_host(url.host, url.port, url.scheme)
+            # Through a proxy, plain HTTP is asked for by the whole URL (RFC 9112 section 3.2.2).
+            whole = self._pools.proxy is not None and url.scheme == "http"
+            response = pool.urlopen(
+                request.method,
+                str(url) if whole else url.raw_path.decode("ascii"),
+                body=request.content or None,
+                headers={name.decode("ascii"): value.decode("ascii") for name, value in request.headers.raw},
+                timeout=urllib3.Timeout(connect=timeout.get("connect"), read=timeout.get("read")),
+                pool_timeout=timeout.get("pool"),
+                retries=False,
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+            )
+        except (HTTPError, OSError) as error:
+            raise _before_the_head(error) from error
+        return httpx.Response(
+            response.status,
+            headers=list(response.headers.items()),
+            stream=_Body(response),
+            extensions={"network_stream": _Socket(response)},
+        )
+
+    def close(self) -> None:
+        """Close the idle connections; the others close when their responses are."""
+        self._pools.clear()
+
+
+class _Body(httpx.SyncByteStream):
+    def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
+        self._response = response
+
+    def __iter__(self) -> Iterator[bytes]:
+        response = self._response
+        try:
+            if response.chunked:
+                yield from response.read_chunked(decode_content=False)
+            else:
+                while chunk := response.read1(_READ_BYTES, decode_content=False):
+                    yield chunk
+        except (HTTPError, OSError) as error:
+            raise _within_the_body(error) from error
+
+    def close(self) -> None:
+        # A response that was read to its end has given its connection back already.
+        if self._response.connection is not None:
+            self._response.close()
+            self._response.release_conn()
+
+
+class _Socket:
+    """What httpx calls a network stream, as far as a deadline needs it: a way to the socket."""
+
+    def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
+        self._response = response
+
+    def get_extra_info(self, info: str) -> object:
+        connection = self._response.connection
+        return getattr(connection, "sock", None) if info == "socket" else None
+
+
+def _before_the_head(error: Exception) -> httpx.TransportError:
+    """httpx's name for a failure before the response's head; whether the request was sent depends on it."""
+    text = _text(error)
+    match error:
+        case EmptyPoolError():
+            return httpx.PoolTimeout(text)
+        case NewConnectionError() | SSLError():
+            return httpx.ConnectError(text)
+        case ConnectTimeoutError():
+            return httpx.ConnectTimeout(text)
+        case ReadTimeoutError():
+            return httpx.ReadTimeout(text)
+        case ProxyError():
+            return httpx.ProxyError(text)
+        case LocationParseError():
+            return httpx.UnsupportedProtocol(text)
+        case TimeoutError():
+            return httpx.WriteTimeout(text)
+        case _:
+            return httpx.RemoteProtocolError(text)
+
+
+def _within_the_body(error: Exception) -> httpx.TransportError:
+    text = _text(error)
+    return httpx.ReadTimeout(text) if isinstance(error, ReadTimeoutError | TimeoutError) else httpx.ReadError(text)
+
+
+def _text(error: Exception) -> str:
+    # urllib3 puts its pool or connection in front, which says nothing to a user.
+    return str(error).partition("): ")[2] or str(error) or type(error).__name__
