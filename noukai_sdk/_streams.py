@@ -35,10 +35,12 @@ class _Stream(Generic[E]):
         return self._machine.execution_id
 
     def _next_event(self) -> StreamEvent | None:
-        while self._frames:
-            frame = self._frames.popleft()
-            self._behind = frame.checkpoint or self._behind
-            if frame.type in self._wanted and (event := frame.event()) is not None:
+        frames, wanted = self._frames, self._wanted
+        while frames:
+            frame = frames.popleft()
+            if frame.checkpoint is not None:
+                self._behind = frame.checkpoint
+            if frame.type in wanted and (event := frame.event()) is not None:
                 return event
         return None
 

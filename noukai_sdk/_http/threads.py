@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import ssl
 from collections.abc import Iterator
 from typing import Any
@@ -20,6 +21,8 @@ from urllib3.exceptions import (
     SSLError,
 )
 
+from noukai_sdk._http.chunks import Dechunker
+
 _READ_BYTES = 64 * 1024
 
 
@@ -34,6 +37,7 @@ class ThreadTransport(httpx.BaseTransport):
             login = urllib3.util.parse_url(proxy).auth
             headers = urllib3.util.make_headers(proxy_basic_auth=unquote(login)) if login else None
             self._pools = urllib3.ProxyManager(proxy, proxy_headers=headers, **options)
+        self._pools.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request whose body is in memory. Raises httpx.TransportError."""
@@ -68,6 +72,46 @@ class ThreadTransport(httpx.BaseTransport):
         self._pools.clear()
 
 
+class _Response(http.client.HTTPResponse):
+    """The standard library's response, which reads a chunked body by what has arrived instead of chunk by chunk."""
+
+    _dechunker: Dechunker | None = None
+
+    def read1(self, n: int = -1) -> bytes:
+        if not self.chunked or self.fp is None:
+            return super().read1(n)
+        if self._dechunker is None:
+            self._dechunker = Dechunker()
+        body = b""
+        while not body and not self._dechunker.ended:
+            data = self.fp.read1(n)
+            if not data:
+                raise http.client.IncompleteRead(b"")
+            try:
+                body = self._dechunker.feed(data)
+            except ValueError as error:
+                raise http.client.HTTPException(str(error)) from error
+        if self._dechunker.ended:
+            self.close()
+        return body
+
+
+class _HTTPConnection(urllib3.connection.HTTPConnection):
+    response_class = _Response
+
+
+class _HTTPSConnection(urllib3.connection.HTTPSConnection):
+    response_class = _Response
+
+
+class _HTTPPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
 class _Body(httpx.SyncByteStream):
     def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
         self._response = response
@@ -75,11 +119,8 @@ class _Body(httpx.SyncByteStream):
     def __iter__(self) -> Iterator[bytes]:
         response = self._response
         try:
-            if response.chunked:
-                yield from response.read_chunked(decode_content=False)
-            else:
-                while chunk := response.read1(_READ_BYTES, decode_content=False):
-                    yield chunk
+            while chunk := response.read1(_READ_BYTES, decode_content=False):
+                yield chunk
         except (HTTPError, OSError) as error:
             raise _within_the_body(error) from error
 

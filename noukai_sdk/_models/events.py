@@ -7,6 +7,7 @@ event. What cannot be read as declared is kept as it came.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
@@ -35,16 +36,32 @@ class TokenBreakdown(BaseModel):
 
 
 class _Event(BaseModel):
-    model_config = ConfigDict(populate_by_name=True, extra="ignore")
+    model_config = ConfigDict(populate_by_name=True, extra="ignore", defer_build=True)
+
+    event_type: str
+
+    @cached_property
+    def raw(self) -> dict[str, Any] | None:
+        """The parsed payload as it came, unknown members included; None for an event made by hand."""
+        return None
 
     @classmethod
     def from_payload(cls, event_type: str, payload: dict[str, Any]) -> Self:
         """The event that `payload` describes; never raises."""
-        payload = {**payload, "eventType": event_type}
         try:
-            return cls.model_validate(payload)
+            event: Self = cls.__pydantic_validator__.validate_python(payload)
         except ValidationError as error:
-            odd = {problem["loc"][0] for problem in error.errors(include_url=False, include_input=False)}
+            event = cls._without_what_is_odd(payload, error)
+        members = event.__dict__
+        if members["event_type"] != event_type:
+            members["event_type"] = event_type
+        # Where a cached property keeps its value: copied and pickled, but no part of equality and dumps.
+        members["raw"] = payload
+        return event
+
+    @classmethod
+    def _without_what_is_odd(cls, payload: dict[str, Any], error: ValidationError) -> Self:
+        odd = {problem["loc"][0] for problem in error.errors(include_url=False, include_input=False)}
         event = cls.model_validate({key: value for key, value in payload.items() if key not in odd})
         for name, field in cls.model_fields.items():
             key = field.alias or name
