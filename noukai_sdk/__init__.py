@@ -6,6 +6,11 @@ with Noukai() as client:                      # key from NOUKAI_API_KEY
     print(client.flow("acme/demo/greet").execute("hello").output)
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from noukai_sdk._client import AsyncNoukai, Noukai
 from noukai_sdk._errors import (
     APIConnectionError,
@@ -26,26 +31,28 @@ from noukai_sdk._errors import (
     StreamTimeoutError,
     ToolCallLimitError,
 )
-from noukai_sdk._flow import AsyncFlow, Flow
-from noukai_sdk._models.checkpoint import Checkpoint
-from noukai_sdk._models.events import (
-    FlowCompleted,
-    RunStarted,
-    StepCompleted,
-    StepFailed,
-    StepInput,
-    StepOutput,
-    StepPaused,
-    StepStarted,
-    StreamEvent,
-    TokenBreakdown,
-    ToolCallsRequired,
-)
-from noukai_sdk._models.frames import Frame
-from noukai_sdk._models.requests import ChatMessage
-from noukai_sdk._models.results import ExecuteResult, PausedResult
-from noukai_sdk._streams import AsyncEventStream, EventStream
 from noukai_sdk._version import __version__
+
+if TYPE_CHECKING:
+    from noukai_sdk._flow import AsyncFlow, Flow
+    from noukai_sdk._models.checkpoint import Checkpoint
+    from noukai_sdk._models.events import (
+        FlowCompleted,
+        RunStarted,
+        StepCompleted,
+        StepFailed,
+        StepInput,
+        StepOutput,
+        StepPaused,
+        StepStarted,
+        StreamEvent,
+        TokenBreakdown,
+        ToolCallsRequired,
+    )
+    from noukai_sdk._models.frames import Frame
+    from noukai_sdk._models.requests import ChatMessage
+    from noukai_sdk._models.results import ExecuteResult, PausedResult
+    from noukai_sdk._streams import AsyncEventStream, EventStream
 
 __all__ = [
     "APIConnectionError",
@@ -89,3 +96,38 @@ __all__ = [
     "ToolCallsRequired",
     "__version__",
 ]
+
+# Rooms that import httpx or pydantic are opened when a name of theirs is first asked for (PEP 562).
+_ROOMS = {
+    "_flow": ("AsyncFlow", "Flow"),
+    "_models.checkpoint": ("Checkpoint",),
+    "_models.events": (
+        "FlowCompleted",
+        "RunStarted",
+        "StepCompleted",
+        "StepFailed",
+        "StepInput",
+        "StepOutput",
+        "StepPaused",
+        "StepStarted",
+        "StreamEvent",
+        "TokenBreakdown",
+        "ToolCallsRequired",
+    ),
+    "_models.frames": ("Frame",),
+    "_models.requests": ("ChatMessage",),
+    "_models.results": ("ExecuteResult", "PausedResult"),
+    "_streams": ("AsyncEventStream", "EventStream"),
+}
+_HOMES = {name: f"{__name__}.{room}" for room, names in _ROOMS.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
