@@ -48,9 +48,9 @@ class Noukai(_Client):
     `api_key` falls back to NOUKAI_API_KEY. The server is `base_url`, else `env` ("production" or "dev"), else
     NOUKAI_BASE_URL, else NOUKAI_ENV, else production. `timeout` (seconds) bounds silence, `max_retries` counts repeats
     that cannot be paid twice; 0 means 0 for both. `log_handler` gets a dict per request and response (WIRE.md 6.7).
-    At most `max_connections` are open at once; who waits for one longer than `pool_timeout` (seconds; None is `timeout`)
-    gets a PoolTimeoutError. An `http_client` sends instead of our own transport, with its own limits, and is never
-    closed. Raises AuthenticationError and ValueError.
+    At most `max_connections` are open at once (None: any number); who waits for one longer than `pool_timeout` (seconds,
+    by default the `timeout`) gets a PoolTimeoutError. An `http_client` sends instead of our own transport, within its
+    own limits, and is never closed. Raises AuthenticationError and ValueError.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Noukai(_Client):
         log_handler: LogHandler | None = None,
         log_payloads: bool = False,
         base_url: str | None = None,
-        max_connections: int = DEFAULT_MAX_CONNECTIONS,
+        max_connections: int | None = DEFAULT_MAX_CONNECTIONS,
         pool_timeout: float | None = None,
         http_client: httpx.Client | None = None,
     ) -> None:
@@ -131,7 +131,7 @@ class AsyncNoukai(_Client):
         log_handler: LogHandler | None = None,
         log_payloads: bool = False,
         base_url: str | None = None,
-        max_connections: int = DEFAULT_MAX_CONNECTIONS,
+        max_connections: int | None = DEFAULT_MAX_CONNECTIONS,
         pool_timeout: float | None = None,
         http_client: httpx.AsyncClient | None = None,
     ) -> None:

@@ -38,7 +38,7 @@ class Config:
     max_retries: int
     log_handler: LogHandler | None
     log_payloads: bool
-    max_connections: int
+    max_connections: int | None
     pool_timeout: float | None
 
     @property
@@ -63,7 +63,7 @@ class Config:
         max_retries: int | None,
         log_handler: LogHandler | None,
         log_payloads: bool,
-        max_connections: int,
+        max_connections: int | None,
         pool_timeout: float | None,
         environ: Mapping[str, str] = os.environ,
     ) -> Config:
@@ -80,7 +80,7 @@ class Config:
             max_retries=DEFAULT_MAX_RETRIES if max_retries is None else count(max_retries, "max_retries"),
             log_handler=log_handler,
             log_payloads=log_payloads,
-            max_connections=_at_least_one(max_connections),
+            max_connections=None if max_connections is None else _at_least_one(max_connections),
             pool_timeout=None if pool_timeout is None else seconds(pool_timeout, "pool_timeout"),
         )
 

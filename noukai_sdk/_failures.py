@@ -43,7 +43,7 @@ def _may_have_been_sent(error: Exception) -> bool:
     if isinstance(cause, Exception) and _is_aiohttp(cause):
         # The aiohttp transport calls every lost connection a ConnectTimeout, also one lost after sending.
         names = {kind.__name__ for kind in type(cause).__mro__}
-        return not names & {"ClientConnectorError", "ConnectionTimeoutError", "InvalidURL"}
+        return not names & {"ClientConnectorError", "ClientHttpProxyError", "ConnectionTimeoutError", "InvalidURL"}
     not_sent = (
         httpx.ConnectError,
         httpx.ConnectTimeout,

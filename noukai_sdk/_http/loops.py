@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import ssl
+import sys
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator
 
@@ -18,7 +20,7 @@ KEEP_ALIVE_SECONDS = 30.0
 class LoopTransport(httpx.AsyncBaseTransport):
     """An httpx transport for any event loop, one after another or several; `max_connections` at once in each."""
 
-    def __init__(self, *, tls: ssl.SSLContext | None, max_connections: int, proxy: str | None) -> None:
+    def __init__(self, *, tls: ssl.SSLContext | None, max_connections: int | None, proxy: str | None) -> None:
         self._tls = tls
         self._max_connections = max_connections
         self._proxy = proxy
@@ -43,14 +45,12 @@ class LoopTransport(httpx.AsyncBaseTransport):
 class _Pool:
     """The connections of one event loop."""
 
-    def __init__(self, tls: ssl.SSLContext | None, max_connections: int, proxy: str | None) -> None:
+    def __init__(self, tls: ssl.SSLContext | None, max_connections: int | None, proxy: str | None) -> None:
         # Waiting for a free connection is ours, so that it has an error of its own.
         connector = aiohttp.TCPConnector(limit=0, ssl=tls or True, keepalive_timeout=KEEP_ALIVE_SECONDS)
         session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-        self._transport = AiohttpTransport(
-            verify=tls or False, client=session, proxy=httpx.Proxy(proxy) if proxy else None
-        )
-        self._slots = asyncio.Semaphore(max_connections)
+        self._transport = AiohttpTransport(verify=tls or False, client=session, proxy=_proxy(proxy) if proxy else None)
+        self._slots = asyncio.Semaphore(sys.maxsize if max_connections is None else max_connections)
         self._discard = weakref.finalize(self, _discard, session, connector)
         self.life = self._live()
 
@@ -125,3 +125,12 @@ def _discard(session: aiohttp.ClientSession, connector: aiohttp.TCPConnector) ->
     """The same for a loop that was closed without a word to its generators."""
     session.detach()
     connector.__exit__(None, None, None)
+
+
+def _proxy(url: str) -> httpx.Proxy:
+    # A login goes as a header: httpx-aiohttp would hand it on in a way that aiohttp has deprecated.
+    proxy = httpx.Proxy(url)
+    if proxy.raw_auth is None:
+        return proxy
+    login = base64.b64encode(b":".join(proxy.raw_auth)).decode("ascii")
+    return httpx.Proxy(proxy.url, headers={"Proxy-Authorization": f"Basic {login}"})

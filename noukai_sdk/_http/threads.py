@@ -27,10 +27,14 @@ _READ_BYTES = 64 * 1024
 
 
 class ThreadTransport(httpx.BaseTransport):
-    """An httpx transport for any number of threads; at most `max_connections` are open at once, and kept for reuse."""
+    """An httpx transport for any number of threads. Connections are kept for reuse, at most `max_connections`."""
 
-    def __init__(self, *, tls: ssl.SSLContext | None, max_connections: int, proxy: str | None) -> None:
-        options: dict[str, Any] = {"maxsize": max_connections, "block": True, "ssl_context": tls}
+    def __init__(self, *, tls: ssl.SSLContext | None, max_connections: int | None, proxy: str | None) -> None:
+        options: dict[str, Any] = {
+            "maxsize": max_connections or 0,  # which is "any number" to the queue inside
+            "block": max_connections is not None,
+            "ssl_context": tls,
+        }
         if proxy is None:
             self._pools = urllib3.PoolManager(**options)
         else:

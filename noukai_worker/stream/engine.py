@@ -1,4 +1,4 @@
-"""What all streaming runs of one event loop share: the HTTP client, the SDK clients, the writer and the leases.
+"""What all streaming runs of one event loop share: the SDK clients, the writer and the leases.
 
 Built once per loop and key, never per run (DESIGN 4e).
 """
@@ -6,13 +6,8 @@ Built once per loop and key, never per run (DESIGN 4e).
 from __future__ import annotations
 
 import asyncio
-import ssl
 import weakref
 from typing import ClassVar
-
-import aiohttp
-import httpx
-from httpx_aiohttp import AiohttpTransport
 
 import noukai_sdk
 
@@ -32,7 +27,6 @@ class Engine:
         self._store = AsyncRunStore(settings.redis_url, answer_within=settings.answer_within)
         self.writer = Writer(self._store)
         self.holdings = Holdings(self.writer, lease=settings.lease, pickup=settings.pickup)
-        self._http = httpx.AsyncClient(transport=_transport(), timeout=settings.request_timeout)
         self._clients: dict[str, noukai_sdk.AsyncNoukai] = {}
         self._claimed_by_closer = False
 
@@ -61,7 +55,8 @@ class Engine:
                 base_url=self._settings.base_url,
                 timeout=self._settings.request_timeout,
                 max_retries=0,
-                http_client=self._http,
+                # Each run holds one while it streams; how many there may be is the worker's concurrency.
+                max_connections=None,
             )
         return client
 
@@ -69,16 +64,6 @@ class Engine:
         """Close everything; runs must have ended."""
         self._of_loop.pop(asyncio.get_running_loop(), None)
         await self.holdings.aclose()
-        await self._http.aclose()
+        for client in self._clients.values():
+            await client.aclose()
         await self._store.aclose()
-
-
-def _transport() -> AiohttpTransport:
-    tls = ssl.create_default_context()
-
-    def session() -> aiohttp.ClientSession:
-        # The transport's own session would stop at 100 connections, and keep one cookie jar for all credentials.
-        connector = aiohttp.TCPConnector(limit=0, ssl=tls, keepalive_timeout=30.0)
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-
-    return AiohttpTransport(verify=tls, client=session)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, Self
+from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import httpx_aiohttp
@@ -28,115 +26,7 @@ from noukai_sdk import (
     StreamTimeoutError,
 )
 from noukai_sdk._drive import streams
-
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-END = b"0\r\n\r\n"
-Answer = Callable[["Call"], Awaitable[None]]
-
-
-class Call:
-    """One request at the server, and the means to answer it piece by piece."""
-
-    def __init__(self, body: Any, writer: asyncio.StreamWriter) -> None:
-        self.body = body
-        self.writer = writer
-
-    async def write(self, data: bytes) -> None:
-        self.writer.write(data)
-        await self.writer.drain()
-
-    async def frames(self, *names: str) -> None:
-        for name in names:
-            payload = {"executionId": "E", "stepId": f"s{self.body['stepIndex']}", "output": 1}
-            frame = f"event: {name}\ndata: {json.dumps(payload)}\n\n".encode()
-            await self.write(b"%x\r\n%s\r\n" % (len(frame), frame))
-
-    def reset(self) -> None:
-        # A linger of zero seconds turns the close into a reset.
-        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        self.writer.transport.abort()
-
-
-class Server:
-    """A server on a free port that gives every request to `answer`."""
-
-    def __init__(self) -> None:
-        self.answer: Answer = three_steps
-        self.connections = 0
-        self.closed = threading.Semaphore(0)
-        # Whether an answer that never ends is to be given up when the client goes.
-        self.is_watching = False
-        self._tasks: set[asyncio.Task[Any] | None] = set()
-        self.port = 0
-        self._ready = threading.Event()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self._ready.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/api/v1"
-
-    def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self._serve())
-
-    async def _serve(self) -> None:
-        self._stop = asyncio.Event()
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        self._ready.set()
-        await self._stop.wait()
-        server.close()
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        self._tasks.add(asyncio.current_task())  # the event loop itself holds tasks weakly
-        try:
-            while not writer.transport.is_closing():
-                head = (await reader.readuntil(b"\r\n\r\n")).lower()
-                length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0])
-                body = json.loads(await reader.readexactly(length))
-                answer = self.answer(Call(body, writer))
-                if self.is_watching:
-                    await _until_gone(answer, reader)
-                    return
-                await answer
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-            self._tasks.discard(asyncio.current_task())
-            self.closed.release()
-
-
-async def _until_gone(answer: Awaitable[None], reader: asyncio.StreamReader) -> None:
-    tasks = [asyncio.ensure_future(answer), asyncio.ensure_future(reader.read(1))]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _never() -> None:
-    await asyncio.Event().wait()
-
-
-async def three_steps(call: Call) -> None:
-    await call.write(HEAD)
-    last = call.body["stepIndex"] == 2
-    await call.frames("run_started", "step_completed", "flow_completed" if last else "step_paused")
-    await call.write(END)
+from tests.support.sockets import END, HEAD, Call, Server, never, three_steps
 
 
 @pytest.fixture
@@ -150,8 +40,8 @@ def collect(kind: str, server: Server, *, client: dict[str, Any] | None = None, 
     options = {"base_url": server.url, "max_retries": 0, **(client or {})}
     types: list[str] = []
     try:
-        if kind == "sync":
-            with Noukai("nk_x", **options) as noukai:
+        if kind.startswith("sync"):
+            with sync_client(kind, options) as noukai:
                 types.extend(event.event_type for event in noukai.flow("a/b/c").events(**kwargs))
         else:
             asyncio.run(_collect(kind, options, kwargs, types))
@@ -160,10 +50,21 @@ def collect(kind: str, server: Server, *, client: dict[str, Any] | None = None, 
     return types, None
 
 
+@contextlib.contextmanager
+def sync_client(kind: str, options: dict[str, Any]) -> Iterator[Noukai]:
+    if kind == "sync-httpx":
+        with httpx.Client() as http:
+            yield Noukai("nk_x", http_client=http, **options)
+    else:
+        with Noukai("nk_x", **options) as noukai:
+            yield noukai
+
+
 @contextlib.asynccontextmanager
 async def async_client(kind: str, options: dict[str, Any]) -> Any:
-    if kind == "aiohttp":
-        async with httpx.AsyncClient(transport=httpx_aiohttp.AiohttpTransport()) as http:
+    if kind in {"async-aiohttp", "async-httpx"}:
+        transport = httpx_aiohttp.AiohttpTransport() if kind == "async-aiohttp" else None
+        async with httpx.AsyncClient(transport=transport) as http:
             yield AsyncNoukai("nk_x", http_client=http, **options)
             await asyncio.sleep(0)  # aiohttp closes its sockets one turn later
     else:
@@ -177,7 +78,7 @@ async def _collect(kind: str, options: dict[str, Any], kwargs: dict[str, Any], t
             types.append(event.event_type)  # noqa: PERF401 -- what came before an error counts
 
 
-@pytest.fixture(params=["sync", "async", "aiohttp"])
+@pytest.fixture(params=["sync", "sync-httpx", "async", "async-httpx", "async-aiohttp"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -195,7 +96,7 @@ def test_one_connection_serves_all_steps(kind: str, server: Server) -> None:
 
 def test_leaving_at_the_last_event_keeps_the_connection(kind: str, server: Server) -> None:
     def leave_sync() -> None:
-        with Noukai("nk_x", base_url=server.url) as client:
+        with sync_client(kind, {"base_url": server.url}) as client:
             for _ in range(2):
                 with client.flow("a/b/c").events() as stream:
                     for event in stream:
@@ -210,7 +111,7 @@ def test_leaving_at_the_last_event_keeps_the_connection(kind: str, server: Serve
                         if batch[-1].type == "flow_completed":
                             break
 
-    leave_sync() if kind == "sync" else asyncio.run(leave())
+    leave_sync() if kind.startswith("sync") else asyncio.run(leave())
     assert server.connections == 1
 
 
@@ -219,7 +120,7 @@ def test_a_body_that_does_not_end_holds_nobody_up(kind: str, server: Server, mon
         await call.write(HEAD)
         last = call.body["stepIndex"] == 2
         await call.frames("step_completed", "flow_completed" if last else "step_paused")
-        await _never()
+        await never()
 
     server.answer = silence
     server.is_watching = True
@@ -272,7 +173,7 @@ def test_silence_is_bounded_by_the_client_s_timeout(kind: str, server: Server) -
     async def silence(call: Call) -> None:
         await call.write(HEAD)
         await call.frames("run_started")
-        await _never()
+        await never()
 
     server.answer = silence
     server.is_watching = True
@@ -289,7 +190,7 @@ def test_a_deadline_holds_with_pings_and_without(kind: str, server: Server, ping
         await call.write(HEAD)
         await call.frames("run_started")
         while True:
-            await asyncio.sleep(0.02) if pings else await _never()
+            await asyncio.sleep(0.02) if pings else await never()
             await call.write(b"8\r\n: ping\n\n\r\n")
 
     server.answer = silence
@@ -304,7 +205,7 @@ def test_a_deadline_holds_with_pings_and_without(kind: str, server: Server, ping
 
 def test_a_deadline_holds_while_waiting_for_the_answer(kind: str, server: Server) -> None:
     async def silence(_: Call) -> None:
-        await _never()
+        await never()
 
     server.answer = silence
     server.is_watching = True
@@ -333,7 +234,7 @@ def test_a_deadline_wakes_a_read_that_began_late(kind: str, server: Server) -> N
         await call.frames("run_started")
         await asyncio.sleep(0.8)
         await call.frames("step_started")
-        await _never()
+        await never()
 
     server.answer = silence
     server.is_watching = True
@@ -387,7 +288,7 @@ def test_a_cancelled_stream_closes_its_connection(server: Server) -> None:
     async def silence(call: Call) -> None:
         await call.write(HEAD)
         await call.frames("run_started")
-        await _never()
+        await never()
 
     server.answer = silence
     server.is_watching = True

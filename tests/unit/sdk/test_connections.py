@@ -1,0 +1,311 @@
+"""The transports that clients send with by default: pools, failures, TLS, proxies, event loops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import trustme
+
+from noukai_sdk import (
+    APIConnectionError,
+    APITimeoutError,
+    AsyncNoukai,
+    ExecuteResult,
+    Noukai,
+    NoukaiError,
+    PoolTimeoutError,
+    StreamInterruptedError,
+)
+from noukai_sdk._http import senders
+from tests.support.sockets import END, HEAD, Call, Server, never
+
+RESULT = json.dumps({"status": "completed", "result": 1, "flowId": "F", "blockCount": 1}).encode()
+
+
+async def result(call: Call) -> None:
+    await call.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(RESULT), RESULT))
+
+
+async def endless(call: Call) -> None:
+    await call.write(HEAD)
+    await call.frames("run_started")
+    await never()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        running.answer = result
+        yield running
+
+
+@pytest.fixture(params=["sync", "async"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def outcome(kind: str, url: str, **options: Any) -> ExecuteResult | NoukaiError:
+    """What one execute comes to."""
+
+    async def run() -> Any:
+        async with AsyncNoukai("nk_x", base_url=url, max_retries=0, **options) as client:
+            return await client.flow("a/b/c").execute("x")
+
+    try:
+        if kind == "async":
+            return asyncio.run(run())  # type: ignore[no-any-return]
+        with Noukai("nk_x", base_url=url, max_retries=0, **options) as client:
+            answer = client.flow("a/b/c").execute("x")
+            assert isinstance(answer, ExecuteResult)
+            return answer
+    except NoukaiError as error:
+        return error
+
+
+def play(kind: str, server: Server, times: int = 1) -> list[str]:
+    """The types of the events of so many streams, one after another."""
+
+    async def run() -> list[str]:
+        async with AsyncNoukai("nk_x", base_url=server.url) as client:
+            flow = client.flow("a/b/c")
+            return [event.event_type for _ in range(times) async for event in flow.events()]
+
+    if kind == "async":
+        return asyncio.run(run())
+    with Noukai("nk_x", base_url=server.url) as client:
+        return [event.event_type for _ in range(times) for event in client.flow("a/b/c").events()]
+
+
+def test_calls_share_a_connection(server: Server) -> None:
+    with Noukai("nk_x", base_url=server.url) as client:
+        assert [client.flow("a/b/c").execute("x").requires_tool_calls for _ in range(3)] == [False] * 3
+    assert server.connections == 1
+
+
+def test_waiting_for_a_connection_is_an_error_of_its_own(kind: str, server: Server) -> None:
+    server.answer, server.is_watching = endless, True
+    options: dict[str, Any] = {"base_url": server.url, "max_connections": 1, "pool_timeout": 0.05, "max_retries": 0}
+
+    async def run() -> None:
+        async with AsyncNoukai("nk_x", **options) as client, client.flow("a/b/c").events() as stream:
+            await anext(stream)
+            with pytest.raises(PoolTimeoutError) as caught:
+                await client.flow("a/b/c").execute("x")
+            assert caught.value.sent is False
+            await stream.aclose()
+            assert (await anext(client.flow("a/b/c").events())).event_type == "run_started"
+
+    if kind == "async":
+        asyncio.run(run())
+        return
+    with Noukai("nk_x", **options) as client, client.flow("a/b/c").events() as stream:
+        next(stream)
+        with pytest.raises(PoolTimeoutError) as caught:
+            client.flow("a/b/c").execute("x")
+        assert caught.value.sent is False
+        stream.close()
+        assert next(client.flow("a/b/c").events()).event_type == "run_started"
+
+
+@pytest.mark.parametrize("limit", [3, None])
+def test_so_many_connections_and_no_more(server: Server, limit: int | None) -> None:
+    expected = 8 if limit is None else limit
+    together = asyncio.Barrier(expected)
+
+    async def gathered(call: Call) -> None:
+        await asyncio.wait_for(together.wait(), 10)
+        await result(call)
+
+    server.answer = gathered
+    with Noukai("nk_x", base_url=server.url, max_connections=limit) as client, ThreadPoolExecutor(8) as threads:
+        calls = [threads.submit(client.flow("a/b/c").execute, "x") for _ in range(24)]
+        assert all(call.result(20) for call in calls)
+    assert server.connections == expected
+
+
+def test_a_cancelled_wait_takes_no_place(server: Server) -> None:
+    async def run() -> None:
+        async with AsyncNoukai("nk_x", base_url=server.url, max_connections=1) as client:
+            server.answer = endless
+            stream = client.flow("a/b/c").events()
+            await anext(stream)
+            waiting = asyncio.ensure_future(client.flow("a/b/c").execute("x"))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            await stream.aclose()
+            server.answer = result
+            assert await client.flow("a/b/c").execute("x")
+
+    asyncio.run(run())
+
+
+def test_an_answer_that_stays_away(kind: str, server: Server) -> None:
+    async def silence(_: Call) -> None:
+        await never()
+
+    server.answer, server.is_watching = silence, True
+    error = outcome(kind, server.url, timeout=0.1)
+    assert type(error) is APITimeoutError
+    assert error.sent is True
+
+
+def test_a_host_that_does_not_answer_was_sent_nothing(kind: str) -> None:
+    # A full backlog: the handshake of the next connection is not completed.
+    with socket.socket() as listener, contextlib.ExitStack() as held:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(8):
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        error = outcome(kind, f"http://127.0.0.1:{listener.getsockname()[1]}/api/v1", timeout=0.2)
+    assert type(error) is APITimeoutError
+    assert error.sent is False
+
+
+@pytest.mark.parametrize("head", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 abc\r\n\r\n", b""])
+def test_an_answer_that_is_not_http(kind: str, server: Server, head: bytes) -> None:
+    async def gibberish(call: Call) -> None:
+        await call.write(head)
+        call.writer.close()
+
+    server.answer = gibberish
+    error = outcome(kind, server.url)
+    assert isinstance(error, APIConnectionError)
+    assert error.sent is True
+
+
+@pytest.mark.parametrize("rest", [b"5\r\nab", b"zz\r\n", b"2\r\nabc\r\n"])
+def test_a_chunked_body_that_breaks(kind: str, server: Server, rest: bytes) -> None:
+    async def breaking(call: Call) -> None:
+        await call.write(HEAD)
+        await call.frames("run_started")
+        await call.write(rest)
+        call.writer.close()
+
+    server.answer = breaking
+    # aiohttp takes it for a failed answer if it comes in one packet with the head.
+    with pytest.raises(StreamInterruptedError if kind == "sync" else APIConnectionError) as caught:
+        play(kind, server)
+    assert caught.value.sent is True
+
+
+def test_a_body_that_ends_with_its_connection(kind: str, server: Server) -> None:
+    async def old_style(call: Call) -> None:
+        await call.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + RESULT)
+        call.writer.close()
+
+    server.answer = old_style
+    assert isinstance(outcome(kind, server.url), ExecuteResult)
+
+
+def test_a_compressed_answer(kind: str, server: Server) -> None:
+    import gzip
+
+    packed = gzip.compress(RESULT)
+
+    async def compressed(call: Call) -> None:
+        head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
+        await call.write(head + packed)
+
+    server.answer = compressed
+    assert isinstance(outcome(kind, server.url), ExecuteResult)
+
+
+def test_an_idle_connection_that_the_server_closed_is_not_used_again(server: Server) -> None:
+    async def closing(call: Call) -> None:
+        await result(call)
+        call.writer.close()
+
+    server.answer = closing
+    with Noukai("nk_x", base_url=server.url, max_retries=0) as client:
+        for number in range(1, 4):
+            client.flow("a/b/c").execute("x")
+            assert server.closed.acquire(timeout=10)
+            assert server.connections == number
+
+
+def test_tls(kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    with Server(tls=tls) as server:
+        server.answer = result
+        senders.tls_context.cache_clear()
+        strange = outcome(kind, server.url)
+        assert type(strange) is APIConnectionError
+        assert strange.sent is False
+        assert "certificate" in str(strange).lower()
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        senders.tls_context.cache_clear()
+        try:
+            assert isinstance(outcome(kind, server.url), ExecuteResult)
+        finally:
+            senders.tls_context.cache_clear()
+
+
+def test_a_proxy_of_the_environment_is_asked_for_the_tunnel(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes] = []
+
+    def proxy(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += connection.recv(4096)
+            asked.append(head)
+            connection.sendall(b"HTTP/1.1 503 No tunnel\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=proxy, args=(listener,))
+        thread.start()
+        monkeypatch.setenv("HTTPS_PROXY", f"http://me:p%40ss@127.0.0.1:{listener.getsockname()[1]}")
+        error = outcome(kind, "https://noukai.invalid/api/v1")
+        thread.join(10)
+    assert type(error) is APIConnectionError
+    assert error.sent is False
+    head = asked[0].lower()
+    assert head.startswith(b"connect noukai.invalid:443 ")
+    assert b"proxy-authorization: basic bwu6cebzcw==" in head  # me:p@ss
+    assert b"nk_x" not in head
+
+
+def test_one_async_client_serves_one_event_loop_after_another(server: Server) -> None:
+    client = AsyncNoukai("nk_x", base_url=server.url)
+    for _ in range(3):
+        assert isinstance(asyncio.run(client.flow("a/b/c").execute("x")), ExecuteResult)
+    assert server.connections == 3
+    asyncio.run(client.aclose())
+
+
+def test_several_event_loops_at_once(server: Server) -> None:
+    client = AsyncNoukai("nk_x", base_url=server.url)
+
+    def run(_: int) -> Any:
+        return asyncio.run(client.flow("a/b/c").execute("x"))
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(isinstance(answer, ExecuteResult) for answer in threads.map(run, range(12)))
+
+
+def test_a_request_s_end_leaves_its_connection_to_the_next(kind: str, server: Server) -> None:
+    async def whole(call: Call) -> None:
+        await call.write(HEAD)
+        await call.frames("run_started", "flow_completed")
+        await call.write(END)
+
+    server.answer = whole
+    assert play(kind, server, times=3) == ["run_started", "flow_completed"] * 3
+    assert server.connections == 1
