@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Collection, Iterator
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import Any, Generic, Self, TypeVar
 
 from noukai_sdk._drive import AsyncBatches, Batches
 from noukai_sdk._models.checkpoint import Checkpoint
@@ -34,14 +34,14 @@ class _Stream(Generic[E]):
         """The run's id, once the server has named it."""
         return self._machine.execution_id
 
-    def _next_event(self) -> StreamEvent | None:
+    def _next_event(self) -> E | None:
         frames, wanted = self._frames, self._wanted
         while frames:
             frame = frames.popleft()
             if frame.checkpoint is not None:
                 self._behind = frame.checkpoint
             if frame.type in wanted and (event := frame.event()) is not None:
-                return event
+                return event  # type: ignore[return-value]  # the wanted are all of type E
         return None
 
 
@@ -55,7 +55,7 @@ class EventStream(_Stream[E], Iterator[E]):
     def __next__(self) -> E:
         while (event := self._next_event()) is None:
             self._frames.extend(next(self._batches))
-        return cast("E", event)
+        return event
 
     def batches(self) -> Iterator[list[Frame]]:
         """The stream as lists of frames, one list per network read, with frames of every type.
@@ -89,7 +89,7 @@ class AsyncEventStream(_Stream[E], AsyncIterator[E]):
             self._frames.extend(await anext(self._batches))
         if isinstance(event, ToolCallsRequired):
             event._answer = self._answer
-        return cast("E", event)
+        return event
 
     def _answer(self, tool_results: Any) -> None:
         self._machine.answer(tool_results, "resume")

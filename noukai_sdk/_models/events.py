@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
@@ -35,7 +35,9 @@ class TokenBreakdown(BaseModel):
     total: _Count = 0
 
 
-class _Event(BaseModel):
+class Event(BaseModel):
+    """What the events of a stream have in common."""
+
     model_config = ConfigDict(populate_by_name=True, extra="ignore", defer_build=True)
 
     event_type: str
@@ -70,7 +72,7 @@ class _Event(BaseModel):
         return event
 
 
-class RunStarted(_Event):
+class RunStarted(Event):
     """The run has an id now."""
 
     event_type: Literal["run_started", "flow_started"] = Field(default="run_started", alias="eventType")
@@ -80,7 +82,7 @@ class RunStarted(_Event):
     step_count: int | None = Field(default=None, alias="stepCount")
 
 
-class StepStarted(_Event):
+class StepStarted(Event):
     """A step begins; `step_index` counts from the start of the flow."""
 
     event_type: Literal["step_started"] = Field(default="step_started", alias="eventType")
@@ -89,7 +91,7 @@ class StepStarted(_Event):
     step_index: int = Field(default=0, alias="stepIndex")
 
 
-class StepInput(_Event):
+class StepInput(Event):
     """What a step works on."""
 
     event_type: Literal["step_input"] = Field(default="step_input", alias="eventType")
@@ -97,7 +99,7 @@ class StepInput(_Event):
     input_data: Any = Field(default=None, alias="inputData")
 
 
-class StepOutput(_Event):
+class StepOutput(Event):
     """A piece of a step's output, partial or final."""
 
     event_type: Literal["step_output"] = Field(default="step_output", alias="eventType")
@@ -105,7 +107,7 @@ class StepOutput(_Event):
     output_data: Any = Field(default=None, alias="outputData")
 
 
-class StepCompleted(_Event):
+class StepCompleted(Event):
     """A step ended well. `duration_ms` in milliseconds, `cost_usd` a decimal string."""
 
     event_type: Literal["step_completed"] = Field(default="step_completed", alias="eventType")
@@ -118,7 +120,7 @@ class StepCompleted(_Event):
     step_index: int = Field(default=0, alias="stepIndex")
 
 
-class StepFailed(_Event):
+class StepFailed(Event):
     """A step failed, and the flow with it. `error` is usually `{"code", "message"}`."""
 
     event_type: Literal["step_error"] = Field(default="step_error", alias="eventType")
@@ -127,7 +129,7 @@ class StepFailed(_Event):
     error: Any = None
 
 
-class StepPaused(_Event):
+class StepPaused(Event):
     """The server waits between two steps; the stream goes on by itself."""
 
     event_type: Literal["step_paused"] = Field(default="step_paused", alias="eventType")
@@ -135,7 +137,7 @@ class StepPaused(_Event):
     step_index: int = Field(default=0, alias="stepIndex")
 
 
-class ToolCallsRequired(_Event):
+class ToolCallsRequired(Event):
     """A step waits for tool results; `iterations_used` and `tool_call_messages` go back as they came."""
 
     event_type: Literal["step_paused_for_tool_calls"] = Field(default="step_paused_for_tool_calls", alias="eventType")
@@ -164,7 +166,7 @@ class ToolCallsRequired(_Event):
         self._answer(tool_results)
 
 
-class FlowCompleted(_Event):
+class FlowCompleted(Event):
     """The flow ended; `result` is the last step's output."""
 
     event_type: Literal["flow_completed"] = Field(default="flow_completed", alias="eventType")
@@ -186,7 +188,7 @@ StreamEvent = (
     | FlowCompleted
 )
 
-_MODELS: dict[str, type[_Event]] = {
+MODELS: dict[str, type[Event]] = {
     "run_started": RunStarted,
     "flow_started": RunStarted,
     "step_started": StepStarted,
@@ -200,11 +202,5 @@ _MODELS: dict[str, type[_Event]] = {
 }
 
 
-def event_from(event_type: str, payload: dict[str, Any]) -> StreamEvent | None:
-    """The typed event of a frame, or None if the type has no model."""
-    model = _MODELS.get(event_type)
-    return None if model is None else cast("StreamEvent", model.from_payload(event_type, payload))
-
-
 # Types the server may send that have no model (WIRE.md 4.2) are named too, for the parser's fast path.
-event_names = (*_MODELS, "step_progress", "loop_completed")
+event_names = (*MODELS, "step_progress", "loop_completed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from noukai_sdk._models.checkpoint import Checkpoint
-from noukai_sdk._models.events import StreamEvent, event_from
+from noukai_sdk._models.events import MODELS, StreamEvent
 
 
 class Frame:
@@ -27,7 +27,8 @@ class Frame:
 
     def event(self) -> StreamEvent | None:
         """The typed event; None for a type that this package does not know, and for a malformed frame."""
-        return None if self.malformed else event_from(self.type, self.payload)
+        model = None if self.malformed else MODELS.get(self.type)
+        return None if model is None else model.from_payload(self.type, self.payload)  # type: ignore[return-value]
 
     def __repr__(self) -> str:
         return f"Frame({self.type!r}, {self.data[:80]!r}{'…' if len(self.data) > 80 else ''})"
