@@ -8,7 +8,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from noukai_sdk._drive import AsyncBatches, Batches
 from noukai_sdk._models.checkpoint import Checkpoint
-from noukai_sdk._models.events import StreamEvent, ToolCallsRequired, event_names
+from noukai_sdk._models.events import ToolCallsRequired, event_names
 from noukai_sdk._models.frames import Frame
 from noukai_sdk._protocol.stream import StepMachine
 
