@@ -21,6 +21,15 @@ from noukai_sdk._errors import (
     PermissionDeniedError,
     PoolTimeoutError,
     RateLimitError,
+    ReplayDisabledError,
+    ReplayError,
+    ReplayForbiddenError,
+    ReplayInvalidSessionError,
+    ReplayLeftoverError,
+    ReplayMissError,
+    ReplayNoSnapshotsError,
+    ReplaySessionExpiredError,
+    ReplaySessionNotFoundError,
     StreamInterruptedError,
     StreamProtocolError,
     StreamTimeoutError,
@@ -44,6 +53,8 @@ from noukai_sdk._models.events import (
 from noukai_sdk._models.frames import Frame
 from noukai_sdk._models.requests import ChatMessage
 from noukai_sdk._models.results import ExecuteResult, PausedResult
+from noukai_sdk._replay import replay, replay_scope, replay_scope_sync
+from noukai_sdk._scope import current_session_id
 from noukai_sdk._streams import AsyncEventStream, EventStream
 from noukai_sdk._version import __version__
 
@@ -73,6 +84,15 @@ __all__ = [
     "PermissionDeniedError",
     "PoolTimeoutError",
     "RateLimitError",
+    "ReplayDisabledError",
+    "ReplayError",
+    "ReplayForbiddenError",
+    "ReplayInvalidSessionError",
+    "ReplayLeftoverError",
+    "ReplayMissError",
+    "ReplayNoSnapshotsError",
+    "ReplaySessionExpiredError",
+    "ReplaySessionNotFoundError",
     "RunStarted",
     "StepCompleted",
     "StepFailed",
@@ -88,4 +108,8 @@ __all__ = [
     "ToolCallLimitError",
     "ToolCallsRequired",
     "__version__",
+    "current_session_id",
+    "replay",
+    "replay_scope",
+    "replay_scope_sync",
 ]

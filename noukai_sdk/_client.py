@@ -29,6 +29,11 @@ class _Client(Generic[HttpClient]):
     def base_url(self) -> str:
         return self._connection.config.base_url
 
+    @property
+    def _transport(self) -> Self:
+        """What the published SDK documents for `replay_scope(transport=)` (WIRE.md 6.9): here, the client itself."""
+        return self
+
     def _name(self, slug: str | None, org: str | None, project: str | None) -> tuple[str, ...]:
         return flow_name(slug, org, project, self._connection.config.defaults)
 

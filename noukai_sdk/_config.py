@@ -107,6 +107,11 @@ def checked_session_id(session_id: object) -> str | None:
     raise ValueError(f"session_id {session_id!r} cannot be sent in a header; use printable ASCII")
 
 
+def replay_enabled(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether NOUKAI_REPLAY_ENABLED allows scopes to play sessions back; looked at each time."""
+    return environ.get("NOUKAI_REPLAY_ENABLED", "").strip().lower() in {"1", "true", "yes", "on"}
+
+
 def is_loopback(host: str | None) -> bool:
     """Whether requests to `host` stay on this machine."""
     if host is None:

@@ -12,6 +12,7 @@ from noukai_sdk._models.requests import ExecuteRequest, StepRequest
 from noukai_sdk._protocol.dialogue import Dialogue
 from noukai_sdk._protocol.execute import DEFAULT_TOOL_ROUNDS, Execution, ToolFunction
 from noukai_sdk._protocol.paths import Version, flow_path, step_path
+from noukai_sdk._protocol.session import CallSession
 from noukai_sdk._protocol.stream import DEFAULT_MAX_FRAME_BYTES, StepMachine
 from noukai_sdk._transport import Connection
 
@@ -51,7 +52,7 @@ class FlowName:
         return Execution(
             request,
             path=flow_path(self._name, version, "execute"),
-            session_id=self._session(session_id),
+            session=self._session(session_id),
             timeout=None if timeout is None else seconds(timeout, "timeout"),
             max_retries=self._connection.config.max_retries,
             tool_handler=tool_handler,
@@ -85,14 +86,14 @@ class FlowName:
                 max_frame_bytes=max_frame_bytes,
             ),
             path=path,
-            session_id=self._session(session_id),
+            session=self._session(session_id),
             max_retries=self._connection.config.max_retries,
             tool_handler=tool_handler,
             max_tool_rounds=_rounds(max_tool_rounds),
         )
 
-    def _session(self, session_id: str | None) -> str | None:
-        return self._connection.config.session_id if session_id is None else checked_session_id(session_id)
+    def _session(self, session_id: str | None) -> CallSession:
+        return CallSession(self._name, checked_session_id(session_id), self._connection.config.session_id)
 
 
 def _rounds(max_tool_rounds: int | None) -> int:

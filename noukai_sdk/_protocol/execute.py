@@ -11,9 +11,12 @@ from pydantic import ValidationError
 from noukai_sdk._errors import ToolCallLimitError
 from noukai_sdk._models.requests import ExecuteRequest, tool_messages
 from noukai_sdk._models.results import ExecuteResult, PausedResult
+from noukai_sdk._protocol.cassette import Cassette
 from noukai_sdk._protocol.effects import Call, Effect, Reply, Send
+from noukai_sdk._protocol.replay import play_execution
 from noukai_sdk._protocol.replies import json_object, odd_reply
 from noukai_sdk._protocol.retry import ask
+from noukai_sdk._protocol.session import CallSession
 
 Result = ExecuteResult | PausedResult
 ToolFunction = Callable[[list[dict[str, Any]]], Any]
@@ -26,19 +29,22 @@ class Execution:
 
     request: ExecuteRequest
     path: str
-    session_id: str | None
+    session: CallSession
     timeout: float | None
     max_retries: int
     tool_handler: ToolFunction | None
     max_tool_rounds: int
 
     def start(self) -> Generator[Effect, Any, Result]:
-        """The fresh call, then the tool rounds."""
-        result = yield from self._ask(self.request.fresh_body(), self.session_id)
+        """The fresh call, then the tool rounds; or what a recording answers."""
+        if (cassette := self.session.cassette) is not None:
+            return (yield from self._play(cassette))
+        result = yield from self._ask(self.request.fresh_body(), self.session.id, is_fresh=True)
         return (yield from self._answer_tools(result))
 
     def resume(self, paused: PausedResult, tool_results: Any) -> Generator[Effect, Any, Result]:
         """The call that brings tool results, then further rounds."""
+        self.session.refuse_replay("resuming a PausedResult")
         result = yield from self._send_results(paused, tool_messages(tool_results, "tool_results"))
         return (yield from self._answer_tools(result))
 
@@ -59,13 +65,20 @@ class Execution:
             [*paused.tool_call_messages, *results],
             paused.accumulated_outputs,
         )
-        # The server remembers the session of the fresh call (WIRE.md 3.1).
-        return (yield from self._ask(body, None))
+        return (yield from self._ask(body, paused.session_id, is_fresh=False))
 
-    def _ask(self, body: dict[str, Any], session_id: str | None) -> Generator[Effect, Any, Result]:
-        reply = yield from ask(Send("POST", self.path, body, session_id, self.timeout), self.max_retries)
+    def _ask(self, body: dict[str, Any], session_id: str | None, *, is_fresh: bool) -> Generator[Effect, Any, Result]:
+        # The server remembers the session of the fresh call (WIRE.md 3.1).
+        header = session_id if is_fresh else None
+        reply = yield from ask(Send("POST", self.path, body, header, self.timeout), self.max_retries)
         result = result_from(reply)
-        result._session_id = self.session_id
+        result._session_id = session_id
+        return result
+
+    def _play(self, cassette: Cassette) -> Generator[Effect, Any, ExecuteResult]:
+        session_id, body = yield from play_execution(cassette, self.session, self.max_retries)
+        result = ExecuteResult.model_validate(body)
+        result._session_id = session_id
         return result
 
 

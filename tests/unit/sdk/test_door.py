@@ -39,6 +39,15 @@ EXPORTS = [
     "PermissionDeniedError",
     "PoolTimeoutError",
     "RateLimitError",
+    "ReplayDisabledError",
+    "ReplayError",
+    "ReplayForbiddenError",
+    "ReplayInvalidSessionError",
+    "ReplayLeftoverError",
+    "ReplayMissError",
+    "ReplayNoSnapshotsError",
+    "ReplaySessionExpiredError",
+    "ReplaySessionNotFoundError",
     "RunStarted",
     "StepCompleted",
     "StepFailed",
@@ -54,6 +63,10 @@ EXPORTS = [
     "ToolCallLimitError",
     "ToolCallsRequired",
     "__version__",
+    "current_session_id",
+    "replay",
+    "replay_scope",
+    "replay_scope_sync",
 ]
 
 
