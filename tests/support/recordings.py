@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from noukai_sdk import replay_scope, replay_scope_sync
+from noukai_sdk import PausedResult, replay_scope, replay_scope_sync
 from noukai_sdk.testing import Exchange, ScriptedTransport
 
 SESSION = "11111111-1111-4111-8111-111111111111"
@@ -60,6 +60,11 @@ class Stage:
     async def execute(self, *arguments: Any, **keywords: Any) -> Any:
         result = self.flow.execute(*arguments, **keywords)
         return await result if inspect.isawaitable(result) else result
+
+    async def resume(self, paused: PausedResult) -> Any:
+        if self.kind == "sync":
+            return paused.resume_sync(tool_results=[])
+        return await paused.resume(tool_results=[])
 
     async def all(self, stream: Any) -> list[Any]:
         return [item async for item in stream] if hasattr(stream, "__aiter__") else list(stream)
