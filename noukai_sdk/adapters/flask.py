@@ -57,7 +57,8 @@ class _Traced:
 
                 body = self._app(environ, start_with_session)
                 try:
-                    yield from body
+                    for piece in body:
+                        yield piece  # not `yield from`, which would close the body too, and so twice
                 finally:
                     if hasattr(body, "close"):
                         body.close()

@@ -60,6 +60,12 @@ class Site:
         def stream_with_context() -> flask.Response:
             return flask.Response(flask.stream_with_context(lines()))
 
+        @self.app.get("/closing")
+        def closing() -> flask.Response:
+            response = flask.Response("x")
+            response.call_on_close(lambda: self.seen.append(current_session_id()))
+            return response
+
         @self.app.get("/boom")
         def boom() -> None:
             raise RuntimeError("boom")
@@ -99,6 +105,16 @@ def test_streamed_responses_run_in_the_scope(path: str) -> None:
     site = Site([session(run("S", "step", *RECORDED))])
     assert site.get(path).text == f"{SESSION};one;two;"
     assert site.seen == [SESSION]
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+def test_what_a_response_does_on_closing_is_done_once_in_the_scope(is_read: bool) -> None:
+    site = Site([])
+    response = site.get("/closing", None)
+    if is_read:
+        assert response.text == "x"
+    response.close()
+    assert site.seen == [response.headers["x-noukai-session"]]
 
 
 @pytest.mark.parametrize("path", ["/stream", "/stream-with-context"])
