@@ -6,6 +6,7 @@ with Noukai() as client:                      # key from NOUKAI_API_KEY
     print(client.flow("acme/demo/greet").execute("hello").output)
 """
 
+from noukai_sdk._async_flow import AsyncFlow
 from noukai_sdk._client import AsyncNoukai, Noukai
 from noukai_sdk._errors import (
     APIConnectionError,
@@ -35,7 +36,8 @@ from noukai_sdk._errors import (
     StreamTimeoutError,
     ToolCallLimitError,
 )
-from noukai_sdk._flow import AsyncFlow, Flow
+from noukai_sdk._flow import Flow
+from noukai_sdk._jobs import AsyncJob, Job
 from noukai_sdk._models.checkpoint import Checkpoint
 from noukai_sdk._models.events import (
     FlowCompleted,
@@ -51,11 +53,14 @@ from noukai_sdk._models.events import (
     ToolCallsRequired,
 )
 from noukai_sdk._models.frames import Frame
+from noukai_sdk._models.jobs import JobAccepted, JobStatus
 from noukai_sdk._models.requests import ChatMessage
 from noukai_sdk._models.results import ExecuteResult, PausedResult
+from noukai_sdk._models.traces import RunSummary, StepAttempts, StepTrace, Trace
 from noukai_sdk._replay import replay, replay_scope, replay_scope_sync
+from noukai_sdk._runs import AsyncRun, Run
 from noukai_sdk._scope import current_session_id
-from noukai_sdk._streams import AsyncEventStream, EventStream
+from noukai_sdk._streams import AsyncEventStream, AsyncLiveTrace, EventStream, LiveTrace
 from noukai_sdk._version import __version__
 
 __all__ = [
@@ -64,7 +69,10 @@ __all__ = [
     "APITimeoutError",
     "AsyncEventStream",
     "AsyncFlow",
+    "AsyncJob",
+    "AsyncLiveTrace",
     "AsyncNoukai",
+    "AsyncRun",
     "AuthenticationError",
     "ChatMessage",
     "Checkpoint",
@@ -78,6 +86,10 @@ __all__ = [
     "Frame",
     "FrameTooLargeError",
     "InsufficientCreditsError",
+    "Job",
+    "JobAccepted",
+    "JobStatus",
+    "LiveTrace",
     "Noukai",
     "NoukaiError",
     "PausedResult",
@@ -93,13 +105,17 @@ __all__ = [
     "ReplayNoSnapshotsError",
     "ReplaySessionExpiredError",
     "ReplaySessionNotFoundError",
+    "Run",
     "RunStarted",
+    "RunSummary",
+    "StepAttempts",
     "StepCompleted",
     "StepFailed",
     "StepInput",
     "StepOutput",
     "StepPaused",
     "StepStarted",
+    "StepTrace",
     "StreamEvent",
     "StreamInterruptedError",
     "StreamProtocolError",
@@ -107,6 +123,7 @@ __all__ = [
     "TokenBreakdown",
     "ToolCallLimitError",
     "ToolCallsRequired",
+    "Trace",
     "__version__",
     "current_session_id",
     "replay",

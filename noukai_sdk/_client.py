@@ -6,8 +6,9 @@ from typing import Generic, Literal, Self
 
 import httpx
 
+from noukai_sdk._async_flow import AsyncFlow
 from noukai_sdk._config import Config, LogHandler
-from noukai_sdk._flow import AsyncFlow, Flow
+from noukai_sdk._flow import Flow
 from noukai_sdk._protocol.paths import flow_name
 from noukai_sdk._transport import LIMITS, Connection, HttpClient, tls_context
 

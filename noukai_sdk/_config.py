@@ -91,6 +91,11 @@ def seconds(value: object, what: str) -> float:
     return float(value)
 
 
+def limit(timeout: float | None) -> float | None:
+    """A timeout in seconds, if there is one. Raises ValueError."""
+    return None if timeout is None else seconds(timeout, "timeout")
+
+
 def count(value: object, what: str) -> int:
     """A whole number from 0 on. Raises ValueError."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:

@@ -6,16 +6,17 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
-
-from noukai_sdk._errors import ToolCallLimitError
+from noukai_sdk._errors import NoukaiError, ToolCallLimitError
+from noukai_sdk._json import encode
+from noukai_sdk._models.origin import Origin
 from noukai_sdk._models.requests import ExecuteRequest, tool_messages
 from noukai_sdk._models.results import ExecuteResult, PausedResult
 from noukai_sdk._protocol.cassette import Cassette
 from noukai_sdk._protocol.effects import Call, Effect, Reply, Send
+from noukai_sdk._protocol.paths import Version
 from noukai_sdk._protocol.replay import play_execution
-from noukai_sdk._protocol.replies import json_object, odd_reply
-from noukai_sdk._protocol.retry import ask
+from noukai_sdk._protocol.replies import json_object, object_in
+from noukai_sdk._protocol.retry import ask, is_undone
 from noukai_sdk._protocol.session import CallSession
 
 Result = ExecuteResult | PausedResult
@@ -25,7 +26,10 @@ DEFAULT_TOOL_ROUNDS = 10
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One run by `execute`: what to ask, where, and who answers its tool calls. `timeout` in seconds."""
+    """One run by `execute`: what to ask, where, and who answers its tool calls. `timeout` in seconds.
+
+    `flow` and `version` are what a pause remembers, to be resumed elsewhere.
+    """
 
     request: ExecuteRequest
     path: str
@@ -34,6 +38,8 @@ class Execution:
     max_retries: int
     tool_handler: ToolFunction | None
     max_tool_rounds: int
+    flow: str | None = None
+    version: Version = "production"
 
     def start(self) -> Generator[Effect, Any, Result]:
         """The fresh call, then the tool rounds; or what a recording answers."""
@@ -43,9 +49,21 @@ class Execution:
         return (yield from self._answer_tools(result))
 
     def resume(self, paused: PausedResult, tool_results: Any) -> Generator[Effect, Any, Result]:
-        """The call that brings tool results, then further rounds."""
+        """The call that brings tool results, then further rounds.
+
+        Raises RuntimeError for a pause that was resumed before. A call that the server did not take is none.
+        """
         self.session.refuse_replay("resuming a PausedResult")
-        result = yield from self._send_results(paused, tool_messages(tool_results, "tool_results"))
+        messages = tool_messages(tool_results, "tool_results")
+        encode(messages)  # raises ValueError, before this is the one resume
+        origin = paused.known_origin()
+        origin.claim()
+        try:
+            result = yield from self._send_results(paused, messages)
+        except NoukaiError as error:
+            if is_undone(error):
+                origin.release()
+            raise
         return (yield from self._answer_tools(result))
 
     def _answer_tools(self, result: Result) -> Generator[Effect, Any, Result]:
@@ -73,24 +91,22 @@ class Execution:
         reply = yield from ask(Send("POST", self.path, body, header, self.timeout), self.max_retries)
         result = result_from(reply)
         result._session_id = session_id
+        if isinstance(result, PausedResult):
+            result.origin = Origin.of(self.request, self.flow, self.version, session_id)
         return result
 
     def _play(self, cassette: Cassette) -> Generator[Effect, Any, ExecuteResult]:
         session_id, body = yield from play_execution(cassette, self.session, self.max_retries)
-        result = ExecuteResult.model_validate(body)
+        result = ExecuteResult.from_wire(body)
         result._session_id = session_id
         return result
 
 
 def result_from(reply: Reply) -> Result:
     """The result in a 2xx reply. Raises APIResponseError if there is none."""
-    body = json_object(reply)
-    model = PausedResult if body.get("status") == "tool_calls_required" else ExecuteResult
-    try:
-        return model.model_validate(body)
-    except ValidationError as error:
-        fields = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}))
-        raise odd_reply(reply, f"is not a result (see {fields})") from error
+    if json_object(reply).get("status") == "tool_calls_required":
+        return object_in(reply, PausedResult, "a paused result")
+    return object_in(reply, ExecuteResult, "a result")
 
 
 def check_tool_rounds(rounds: int, max_tool_rounds: int, execution_id: str | None) -> None:

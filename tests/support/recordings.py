@@ -61,6 +61,10 @@ class Stage:
         result = self.flow.execute(*arguments, **keywords)
         return await result if inspect.isawaitable(result) else result
 
+    async def execute_async(self, *arguments: Any, **keywords: Any) -> Any:
+        job = self.flow.execute_async(*arguments, **keywords)
+        return await job if inspect.isawaitable(job) else job
+
     async def resume(self, paused: PausedResult) -> Any:
         if self.kind == "sync":
             return paused.resume_sync(tool_results=[])

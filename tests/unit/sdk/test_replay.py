@@ -312,6 +312,17 @@ def test_what_recordings_cannot_answer_is_refused_unsent(side: Any) -> None:
     asyncio.run(script())
 
 
+def test_a_queued_run_is_refused_unsent(side: Any) -> None:
+    async def script() -> None:
+        stage = Stage(side, [session(run("J", "job", A))])
+        async with stage.replaying():
+            with pytest.raises(ReplayMissError, match=r"execute_async\(\) cannot be played back"):
+                await stage.execute_async("hi")
+        assert stage.sent == [READ]
+
+    asyncio.run(script())
+
+
 @pytest.mark.parametrize(
     ("status", "kind"),
     [

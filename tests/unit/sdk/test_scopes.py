@@ -49,6 +49,17 @@ def test_calls_in_a_scope_are_recorded_under_its_new_session(side: Any, two_step
     asyncio.run(script())
 
 
+def test_a_queued_run_belongs_to_the_session_of_its_scope(side: Any) -> None:
+    async def script() -> None:
+        receipt = {"executionId": "E", "status": "started", "flowId": "F", "blockCount": 1}
+        stage = Stage(side, [Exchange.json(receipt, 202)])
+        async with stage.scope() as scope:
+            job = await stage.execute_async("hi")
+        assert job.session_id == scope.session_id == stage.sent[0][2]
+
+    asyncio.run(script())
+
+
 def test_a_scope_that_does_not_capture_changes_nothing(side: Any) -> None:
     async def script() -> None:
         stage = Stage(side, [done()])
