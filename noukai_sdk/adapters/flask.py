@@ -57,8 +57,8 @@ class _Traced:
 
                 body = self._app(environ, start_with_session)
                 try:
-                    for piece in body:
-                        yield piece  # not `yield from`, which would close the body too, and so twice
+                    for piece in body:  # noqa: UP028 -- `yield from` would close the body too, and so twice
+                        yield piece
                 finally:
                     if hasattr(body, "close"):
                         body.close()
