@@ -32,7 +32,7 @@ class CallSession:
     def cassette(self) -> Cassette | None:
         """What answers the call instead of the service, if the caller is in a replaying scope."""
         scope = current_scope()
-        return None if scope is None else scope.cassette
+        return None if scope is None or not self.flow else scope.cassette
 
     def refuse_replay(self, call: str) -> None:
         """Raises ReplayMissError in a replaying scope, for a call that recordings cannot answer, and that would cost."""
@@ -41,3 +41,7 @@ class CallSession:
                 f"{call} cannot be played back; use execute(), steps() or events() in a session that is to be replayed",
                 sent=False,
             )
+
+
+# For calls that sessions have nothing to do with, such as those to a relay.
+NO_SESSION = CallSession((), "", None)

@@ -21,6 +21,9 @@ from noukai_sdk import (
     replay_scope,
     replay_scope_sync,
 )
+from noukai_sdk._protocol.cassette import Cassette
+from noukai_sdk._protocol.session import NO_SESSION
+from noukai_sdk._scope import Scope, ScopeMode, inside
 from noukai_sdk.testing import Exchange
 from tests.support.recordings import SESSION, Stage
 
@@ -250,6 +253,12 @@ def test_the_log_hears_of_scopes_and_cannot_break_them(side: Any) -> None:
         for mode, session_id in (("capture", captured), ("normal", None))
         for phase in ("scope_open", "scope_close")
     ]
+
+
+def test_calls_without_a_session_do_not_hear_of_scopes() -> None:
+    with inside(Scope(ScopeMode.REPLAY, SESSION, Cassette(SESSION, []))):
+        assert (NO_SESSION.id, NO_SESSION.cassette) == (None, None)
+        NO_SESSION.refuse_replay("a call to a relay")
 
 
 def test_replay_decorates_functions_and_coroutine_functions() -> None:
