@@ -46,8 +46,8 @@ class Noukai(_Client[httpx.Client]):
     """The sync client. Make one per process and key; it is safe to share between threads.
 
     `api_key` falls back to NOUKAI_API_KEY. The server is `base_url`, else `env` ("production" or "dev"), else
-    NOUKAI_BASE_URL, else NOUKAI_ENV, else production. `timeout` (seconds) bounds silence, `max_retries` counts repeats
-    that cannot be paid twice; 0 means 0 for both. `log_handler` gets a dict per request and response (WIRE.md 6.7).
+    NOUKAI_BASE_URL, else NOUKAI_ENV, else production. `timeout` (300 seconds) bounds silence, `max_retries` (1) counts
+    repeats that cannot be paid twice; 0 means 0 for both. `log_handler` gets a dict per request and response (WIRE.md 6.7).
     An `http_client` is used as the transport and never closed. Raises AuthenticationError and ValueError.
     """
 
@@ -59,8 +59,8 @@ class Noukai(_Client[httpx.Client]):
         org: str | None = None,
         project: str | None = None,
         session_id: str | None = None,
-        timeout: float | None = 300.0,
-        max_retries: int | None = 1,
+        timeout: float | None = None,
+        max_retries: int | None = None,
         log_handler: LogHandler | None = None,
         log_payloads: bool = False,
         base_url: str | None = None,
@@ -114,8 +114,8 @@ class AsyncNoukai(_Client[httpx.AsyncClient]):
         org: str | None = None,
         project: str | None = None,
         session_id: str | None = None,
-        timeout: float | None = 300.0,
-        max_retries: int | None = 1,
+        timeout: float | None = None,
+        max_retries: int | None = None,
         log_handler: LogHandler | None = None,
         log_payloads: bool = False,
         base_url: str | None = None,
