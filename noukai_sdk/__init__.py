@@ -26,6 +26,15 @@ from noukai_sdk._errors import (
     PermissionDeniedError,
     PoolTimeoutError,
     RateLimitError,
+    ReplayDisabledError,
+    ReplayError,
+    ReplayForbiddenError,
+    ReplayInvalidSessionError,
+    ReplayLeftoverError,
+    ReplayMissError,
+    ReplayNoSnapshotsError,
+    ReplaySessionExpiredError,
+    ReplaySessionNotFoundError,
     StreamInterruptedError,
     StreamProtocolError,
     StreamTimeoutError,
@@ -34,7 +43,9 @@ from noukai_sdk._errors import (
 from noukai_sdk._version import __version__
 
 if TYPE_CHECKING:
-    from noukai_sdk._flow import AsyncFlow, Flow
+    from noukai_sdk._async_flow import AsyncFlow
+    from noukai_sdk._flow import Flow
+    from noukai_sdk._jobs import AsyncJob, Job
     from noukai_sdk._models.checkpoint import Checkpoint
     from noukai_sdk._models.events import (
         FlowCompleted,
@@ -50,9 +61,14 @@ if TYPE_CHECKING:
         ToolCallsRequired,
     )
     from noukai_sdk._models.frames import Frame
+    from noukai_sdk._models.jobs import JobAccepted, JobStatus
     from noukai_sdk._models.requests import ChatMessage
     from noukai_sdk._models.results import ExecuteResult, PausedResult
-    from noukai_sdk._streams import AsyncEventStream, EventStream
+    from noukai_sdk._models.traces import RunSummary, StepAttempts, StepTrace, Trace
+    from noukai_sdk._replay import replay, replay_scope, replay_scope_sync
+    from noukai_sdk._runs import AsyncRun, Run
+    from noukai_sdk._scope import current_session_id
+    from noukai_sdk._streams import AsyncEventStream, AsyncLiveTrace, EventStream, LiveTrace
 
 __all__ = [
     "APIConnectionError",
@@ -60,7 +76,10 @@ __all__ = [
     "APITimeoutError",
     "AsyncEventStream",
     "AsyncFlow",
+    "AsyncJob",
+    "AsyncLiveTrace",
     "AsyncNoukai",
+    "AsyncRun",
     "AuthenticationError",
     "ChatMessage",
     "Checkpoint",
@@ -74,19 +93,36 @@ __all__ = [
     "Frame",
     "FrameTooLargeError",
     "InsufficientCreditsError",
+    "Job",
+    "JobAccepted",
+    "JobStatus",
+    "LiveTrace",
     "Noukai",
     "NoukaiError",
     "PausedResult",
     "PermissionDeniedError",
     "PoolTimeoutError",
     "RateLimitError",
+    "ReplayDisabledError",
+    "ReplayError",
+    "ReplayForbiddenError",
+    "ReplayInvalidSessionError",
+    "ReplayLeftoverError",
+    "ReplayMissError",
+    "ReplayNoSnapshotsError",
+    "ReplaySessionExpiredError",
+    "ReplaySessionNotFoundError",
+    "Run",
     "RunStarted",
+    "RunSummary",
+    "StepAttempts",
     "StepCompleted",
     "StepFailed",
     "StepInput",
     "StepOutput",
     "StepPaused",
     "StepStarted",
+    "StepTrace",
     "StreamEvent",
     "StreamInterruptedError",
     "StreamProtocolError",
@@ -94,12 +130,19 @@ __all__ = [
     "TokenBreakdown",
     "ToolCallLimitError",
     "ToolCallsRequired",
+    "Trace",
     "__version__",
+    "current_session_id",
+    "replay",
+    "replay_scope",
+    "replay_scope_sync",
 ]
 
 # Rooms that import httpx or pydantic are opened when a name of theirs is first asked for (PEP 562).
 _ROOMS = {
-    "_flow": ("AsyncFlow", "Flow"),
+    "_async_flow": ("AsyncFlow",),
+    "_flow": ("Flow",),
+    "_jobs": ("AsyncJob", "Job"),
     "_models.checkpoint": ("Checkpoint",),
     "_models.events": (
         "FlowCompleted",
@@ -115,9 +158,14 @@ _ROOMS = {
         "ToolCallsRequired",
     ),
     "_models.frames": ("Frame",),
+    "_models.jobs": ("JobAccepted", "JobStatus"),
     "_models.requests": ("ChatMessage",),
     "_models.results": ("ExecuteResult", "PausedResult"),
-    "_streams": ("AsyncEventStream", "EventStream"),
+    "_models.traces": ("RunSummary", "StepAttempts", "StepTrace", "Trace"),
+    "_replay": ("replay", "replay_scope", "replay_scope_sync"),
+    "_runs": ("AsyncRun", "Run"),
+    "_scope": ("current_session_id",),
+    "_streams": ("AsyncEventStream", "AsyncLiveTrace", "EventStream", "LiveTrace"),
 }
 _HOMES = {name: f"{__name__}.{room}" for room, names in _ROOMS.items() for name in names}
 

@@ -14,8 +14,9 @@ from noukai_sdk._protocol.paths import flow_name
 if TYPE_CHECKING:
     import httpx
 
+    from noukai_sdk._async_flow import AsyncFlow
     from noukai_sdk._drive.effects import AsyncConnection, SyncConnection
-    from noukai_sdk._flow import AsyncFlow, Flow
+    from noukai_sdk._flow import Flow
 
 NoukaiEnv = Literal["dev", "development", "production"]
 
@@ -35,6 +36,11 @@ class _Client:
     def base_url(self) -> str:
         return self._config.base_url
 
+    @property
+    def _transport(self) -> Self:
+        """What the published SDK documents for `replay_scope(transport=)` (WIRE.md 6.9): here, the client itself."""
+        return self
+
     def _name(self, slug: str | None, org: str | None, project: str | None) -> tuple[str, ...]:
         return flow_name(slug, org, project, self._config.defaults)
 
@@ -46,8 +52,9 @@ class Noukai(_Client):
     """The sync client. Make one per process and key; it is safe to share between threads.
 
     `api_key` falls back to NOUKAI_API_KEY. The server is `base_url`, else `env` ("production" or "dev"), else
-    NOUKAI_BASE_URL, else NOUKAI_ENV, else production. `timeout` (seconds) bounds silence, `max_retries` counts repeats
-    that cannot be paid twice; 0 means 0 for both. `log_handler` gets a dict per request and response (WIRE.md 6.7).
+    NOUKAI_BASE_URL, else NOUKAI_ENV, else production. `timeout` (300 seconds) bounds silence, `max_retries` (1)
+    counts repeats that cannot be paid twice; 0 means 0 for both. `log_handler` gets a dict per request and response
+    (WIRE.md 6.7).
     At most `max_connections` are open at once (None: any number); who waits for one longer than `pool_timeout` (seconds,
     by default the `timeout`) gets a PoolTimeoutError. An `http_client` sends instead of our own transport, within its
     own limits, and is never closed. Raises AuthenticationError and ValueError.
@@ -61,8 +68,8 @@ class Noukai(_Client):
         org: str | None = None,
         project: str | None = None,
         session_id: str | None = None,
-        timeout: float | None = 300.0,
-        max_retries: int | None = 1,
+        timeout: float | None = None,
+        max_retries: int | None = None,
         log_handler: LogHandler | None = None,
         log_payloads: bool = False,
         base_url: str | None = None,
@@ -126,8 +133,8 @@ class AsyncNoukai(_Client):
         org: str | None = None,
         project: str | None = None,
         session_id: str | None = None,
-        timeout: float | None = 300.0,
-        max_retries: int | None = 1,
+        timeout: float | None = None,
+        max_retries: int | None = None,
         log_handler: LogHandler | None = None,
         log_payloads: bool = False,
         base_url: str | None = None,
@@ -164,7 +171,7 @@ class AsyncNoukai(_Client):
 
     def flow(self, slug: str | None = None, *, org: str | None = None, project: str | None = None) -> AsyncFlow:
         """A flow: "slug" (with the client's org and project), "org/project/slug", or keywords. Raises ValueError."""
-        from noukai_sdk._flow import AsyncFlow
+        from noukai_sdk._async_flow import AsyncFlow
 
         return AsyncFlow(self._connection, self._name(slug, org, project))
 

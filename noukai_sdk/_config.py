@@ -92,6 +92,11 @@ def seconds(value: object, what: str) -> float:
     return float(value)
 
 
+def limit(timeout: float | None) -> float | None:
+    """A timeout in seconds, if there is one. Raises ValueError."""
+    return None if timeout is None else seconds(timeout, "timeout")
+
+
 def count(value: object, what: str) -> int:
     """A whole number from 0 on. Raises ValueError."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
@@ -112,6 +117,11 @@ def checked_session_id(session_id: object) -> str | None:
     if isinstance(session_id, str) and session_id.isascii() and session_id.isprintable():
         return session_id
     raise ValueError(f"session_id {session_id!r} cannot be sent in a header; use printable ASCII")
+
+
+def replay_enabled(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether NOUKAI_REPLAY_ENABLED allows scopes to play sessions back; looked at each time."""
+    return environ.get("NOUKAI_REPLAY_ENABLED", "").strip().lower() in {"1", "true", "yes", "on"}
 
 
 def is_loopback(host: str | None) -> bool:

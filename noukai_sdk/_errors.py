@@ -16,7 +16,16 @@
     ├── RateLimitError                 429
     ├── FlowExecutionError             every other non-2xx status
     ├── ToolCallLimitError             more tool rounds than `max_tool_rounds`
-    └── ClientClosedError              a call after close() (also a RuntimeError)
+    ├── ClientClosedError              a call after close() (also a RuntimeError)
+    └── ReplayError                    a session cannot be played back
+        ├── ReplayDisabledError        … kept for code that names it; never raised (a disabled replay captures instead)
+        ├── ReplayInvalidSessionError  … its id is not a UUID (400)
+        ├── ReplayForbiddenError       … it is somebody else's (403)
+        ├── ReplaySessionNotFoundError … the service does not know it (404)
+        ├── ReplaySessionExpiredError  … it was kept, but is gone (410)
+        ├── ReplayNoSnapshotsError     … its runs were recorded without their outputs
+        ├── ReplayMissError            a call that the recording has no answer to
+        └── ReplayLeftoverError        recorded runs that no call asked for
 
 Names follow WIRE.md 6.6. All of them survive pickle with every attribute.
 """
@@ -134,3 +143,39 @@ class ToolCallLimitError(NoukaiError):
 
 class ClientClosedError(NoukaiError, RuntimeError):
     """The client was closed before this call; nothing was sent. Make a new client, or close later."""
+
+
+class ReplayError(NoukaiError):
+    """A session cannot be played back. Base of the errors of replay."""
+
+
+class ReplayDisabledError(ReplayError):
+    """Replay is switched off. Never raised: without NOUKAI_REPLAY_ENABLED a scope captures instead."""
+
+
+class ReplayInvalidSessionError(ReplayError):
+    """The session id is not a UUID, or the service refused it (400)."""
+
+
+class ReplayForbiddenError(ReplayError):
+    """The session belongs to another project than the key (403)."""
+
+
+class ReplaySessionNotFoundError(ReplayError):
+    """The service knows no session of this id (404)."""
+
+
+class ReplaySessionExpiredError(ReplayError):
+    """The service has pruned the session (410). Record it again."""
+
+
+class ReplayNoSnapshotsError(ReplayError):
+    """The session was recorded without outputs. Record it again with the trace capture mode `full` or `redacted`."""
+
+
+class ReplayMissError(ReplayError):
+    """A call that the recording has no answer to: the code has changed since, or the recording is incomplete."""
+
+
+class ReplayLeftoverError(ReplayError):
+    """The scope ended, and recorded runs were not asked for: the code has changed since, or stopped early."""

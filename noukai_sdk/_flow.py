@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
-from noukai_sdk._config import seconds
-from noukai_sdk._drive import AsyncBatches, Batches, arun, run
-from noukai_sdk._drive.effects import AsyncConnection, SyncConnection
+from noukai_sdk._config import limit
+from noukai_sdk._drive import Batches
+from noukai_sdk._drive import run as drive
+from noukai_sdk._drive.effects import SyncConnection
+from noukai_sdk._jobs import Job
 from noukai_sdk._models.checkpoint import Checkpoint
 from noukai_sdk._models.events import StepCompleted, StreamEvent
-from noukai_sdk._models.requests import ExecuteRequest, Messages, StepRequest, ToolChoice
-from noukai_sdk._models.results import ExecuteResult, PausedResult
-from noukai_sdk._preparation import FlowName, refuse_async, without_answered
+from noukai_sdk._models.requests import Messages, ToolChoice
+from noukai_sdk._models.results import ExecuteResult, PausedResult, ToolResults
+from noukai_sdk._preparation import FlowName, Objects, Overrides, ToolHandler, refuse_async, without_answered
 from noukai_sdk._protocol.dialogue import Dialogue
 from noukai_sdk._protocol.execute import Execution
+from noukai_sdk._protocol.frames import DEFAULT_MAX_FRAME_BYTES
 from noukai_sdk._protocol.paths import Version
-from noukai_sdk._protocol.stream import DEFAULT_MAX_FRAME_BYTES
-from noukai_sdk._streams import EVERY_EVENT, STEP_EVENTS, AsyncEventStream, EventStream
-
-ToolHandler = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
-AsyncToolHandler = Callable[[list[dict[str, Any]]], Awaitable[list[dict[str, Any]]]]
-Overrides = dict[str, dict[str, Any]]
+from noukai_sdk._runs import Run
+from noukai_sdk._streams import EVERY_EVENT, STEP_EVENTS, EventStream
 
 
 class Flow(FlowName):
@@ -37,8 +36,8 @@ class Flow(FlowName):
         messages: Messages | None = None,
         parameters: dict[str, Any] | None = None,
         block_overrides: Overrides | None = None,
-        attachments: list[dict[str, Any]] | None = None,
-        tools: list[dict[str, Any]] | None = None,
+        attachments: Objects | None = None,
+        tools: Objects | None = None,
         tool_choice: ToolChoice | None = None,
         tool_handler: ToolHandler | None = None,
         max_tool_rounds: int | None = None,
@@ -54,7 +53,7 @@ class Flow(FlowName):
         and NoukaiError.
         """
         refuse_async(tool_handler)
-        request = ExecuteRequest.of(
+        execution = self._execution(
             message,
             messages=messages,
             parameters=parameters,
@@ -62,25 +61,79 @@ class Flow(FlowName):
             attachments=attachments,
             tools=tools,
             tool_choice=tool_choice,
-            trace=trace,
-        )
-        execution = self._execution(
-            request,
             tool_handler=tool_handler,
             max_tool_rounds=max_tool_rounds,
+            trace=trace,
             version=version,
             timeout=timeout,
             session_id=session_id,
         )
-        return self._resumable(execution, run(execution.start(), self._connection))
+        return self._resumable(execution, drive(execution.start(), self._connection))
+
+    def resume(
+        self,
+        paused: PausedResult,
+        *,
+        tool_results: ToolResults,
+        tool_handler: ToolHandler | None = None,
+        max_tool_rounds: int | None = None,
+        timeout: float | None = None,
+    ) -> ExecuteResult | PausedResult:
+        """Go on with a paused run of this flow, also one of another process, once (WIRE.md 3.1, 8.16).
+
+        What the fresh call said (parameters, overrides, tools, version, ...) is repeated; further rounds go to
+        `tool_handler`. A call that the server did not take leaves `paused` as it was. Raises ValueError for a result of
+        another flow or results that are not JSON, TypeError for results that are no list, RuntimeError for a second
+        resume or a result that `execute` did not return, and NoukaiError.
+        """
+        refuse_async(tool_handler)
+        execution = self._resumption(
+            paused, tool_handler=tool_handler, max_tool_rounds=max_tool_rounds, timeout=timeout
+        )
+        return self._resume(execution, paused, tool_results)
 
     def _resumable(self, execution: Execution, result: ExecuteResult | PausedResult) -> ExecuteResult | PausedResult:
         if isinstance(result, PausedResult):
             result.attach("Noukai", partial(self._resume, execution, result))
         return result
 
-    def _resume(self, execution: Execution, paused: PausedResult, results: Any) -> ExecuteResult | PausedResult:
-        return self._resumable(execution, run(execution.resume(paused, results), self._connection))
+    def _resume(self, execution: Execution, paused: PausedResult, results: ToolResults) -> ExecuteResult | PausedResult:
+        return self._resumable(execution, drive(execution.resume(paused, results), self._connection))
+
+    def execute_async(
+        self,
+        message: str | None = None,
+        *,
+        parameters: dict[str, Any] | None = None,
+        block_overrides: Overrides | None = None,
+        trace: bool = False,
+        version: Version = "production",
+        timeout: float | None = None,
+        session_id: str | None = None,
+    ) -> Job:
+        """Queue a run, and return at once; `wait()` for it, here or elsewhere (WIRE.md 5.1).
+
+        `timeout` is in seconds and bounds silence. Raises ValueError for input that cannot be sent, and NoukaiError.
+        """
+        submission = self._submission(
+            message,
+            parameters=parameters,
+            block_overrides=block_overrides,
+            trace=trace,
+            version=version,
+            timeout=timeout,
+            session_id=session_id,
+        )
+        accepted, at = drive(submission.run(), self._connection)
+        return Job(self._connection, self._polls(accepted.execution_id, at), accepted, submission.session.id)
+
+    def job(self, execution_id: str) -> Job:
+        """The queued run of this id, to be polled or waited for again. Sends nothing. Raises ValueError."""
+        return Job(self._connection, self._polls(execution_id))
+
+    def run(self, execution_id: str) -> Run:
+        """The run of this id, however it was started, to be asked for its traces. Sends nothing. Raises ValueError."""
+        return Run(self._connection, self._traces(execution_id))
 
     def steps(
         self,
@@ -89,8 +142,8 @@ class Flow(FlowName):
         parameters: dict[str, Any] | None = None,
         block_overrides: Overrides | None = None,
         input_overrides: dict[str, Any] | None = None,
-        attachments: list[dict[str, Any]] | None = None,
-        tools: list[dict[str, Any]] | None = None,
+        attachments: Objects | None = None,
+        tools: Objects | None = None,
         tool_choice: ToolChoice | None = None,
         tool_handler: ToolHandler | None = None,
         max_tool_rounds: int | None = None,
@@ -106,11 +159,17 @@ class Flow(FlowName):
         """
         refuse_async(tool_handler)
         dialogue = self._dialogue(
-            StepRequest(
-                message, parameters, attachments, input_overrides, block_overrides, False, tools, tool_choice, trace
-            ),
+            message,
+            parameters=parameters,
+            block_overrides=block_overrides,
+            input_overrides=input_overrides,
+            attachments=attachments,
+            run_remaining=False,
+            tools=tools,
+            tool_choice=tool_choice,
             tool_handler=tool_handler,
             max_tool_rounds=max_tool_rounds,
+            trace=trace,
             version=version,
             session_id=session_id,
             checkpoint=checkpoint,
@@ -124,9 +183,9 @@ class Flow(FlowName):
         parameters: dict[str, Any] | None = None,
         block_overrides: Overrides | None = None,
         input_overrides: dict[str, Any] | None = None,
-        attachments: list[dict[str, Any]] | None = None,
+        attachments: Objects | None = None,
         run_remaining: bool = False,
-        tools: list[dict[str, Any]] | None = None,
+        tools: Objects | None = None,
         tool_choice: ToolChoice | None = None,
         tool_handler: ToolHandler | None = None,
         max_tool_rounds: int | None = None,
@@ -135,7 +194,7 @@ class Flow(FlowName):
         session_id: str | None = None,
         timeout: float | None = None,
         checkpoint: Checkpoint | None = None,
-        tool_call_messages: list[dict[str, Any]] | None = None,
+        tool_call_messages: Objects | None = None,
         iterations_used: int = 0,
         max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
     ) -> EventStream[StreamEvent]:
@@ -149,19 +208,17 @@ class Flow(FlowName):
         """
         refuse_async(tool_handler)
         dialogue = self._dialogue(
-            StepRequest(
-                message,
-                parameters,
-                attachments,
-                input_overrides,
-                block_overrides,
-                run_remaining,
-                tools,
-                tool_choice,
-                trace,
-            ),
+            message,
+            parameters=parameters,
+            block_overrides=block_overrides,
+            input_overrides=input_overrides,
+            attachments=attachments,
+            run_remaining=run_remaining,
+            tools=tools,
+            tool_choice=tool_choice,
             tool_handler=tool_handler,
             max_tool_rounds=max_tool_rounds,
+            trace=trace,
             version=version,
             session_id=session_id,
             checkpoint=checkpoint,
@@ -172,140 +229,5 @@ class Flow(FlowName):
         return self._stream(dialogue, timeout, EVERY_EVENT)
 
     def _stream(self, dialogue: Dialogue, timeout: float | None, wanted: Collection[str]) -> EventStream[Any]:
-        limit = None if timeout is None else seconds(timeout, "timeout")
-        batches = Batches(dialogue.run(), self._connection, limit)
+        batches = Batches(dialogue.run(), self._connection, limit(timeout))
         return EventStream(dialogue.machine, batches, without_answered(wanted, dialogue))
-
-
-class AsyncFlow(FlowName):
-    """A flow, called asynchronously. Made by `AsyncNoukai.flow()`."""
-
-    _connection: AsyncConnection
-
-    async def execute(
-        self,
-        message: str | None = None,
-        *,
-        messages: Messages | None = None,
-        parameters: dict[str, Any] | None = None,
-        block_overrides: Overrides | None = None,
-        attachments: list[dict[str, Any]] | None = None,
-        tools: list[dict[str, Any]] | None = None,
-        tool_choice: ToolChoice | None = None,
-        tool_handler: ToolHandler | AsyncToolHandler | None = None,
-        max_tool_rounds: int | None = None,
-        trace: bool = False,
-        version: Version = "production",
-        timeout: float | None = None,  # noqa: ASYNC109 -- the published SDK's name, and no deadline
-        session_id: str | None = None,
-    ) -> ExecuteResult | PausedResult:
-        """As `Flow.execute`. `tool_handler` may be async; a plain one blocks the event loop while it runs."""
-        request = ExecuteRequest.of(
-            message,
-            messages=messages,
-            parameters=parameters,
-            block_overrides=block_overrides,
-            attachments=attachments,
-            tools=tools,
-            tool_choice=tool_choice,
-            trace=trace,
-        )
-        execution = self._execution(
-            request,
-            tool_handler=tool_handler,
-            max_tool_rounds=max_tool_rounds,
-            version=version,
-            timeout=timeout,
-            session_id=session_id,
-        )
-        return self._resumable(execution, await arun(execution.start(), self._connection))
-
-    def _resumable(self, execution: Execution, result: ExecuteResult | PausedResult) -> ExecuteResult | PausedResult:
-        if isinstance(result, PausedResult):
-            result.attach("AsyncNoukai", partial(self._resume, execution, result))
-        return result
-
-    async def _resume(self, execution: Execution, paused: PausedResult, results: Any) -> ExecuteResult | PausedResult:
-        return self._resumable(execution, await arun(execution.resume(paused, results), self._connection))
-
-    def steps(
-        self,
-        message: str | None = None,
-        *,
-        parameters: dict[str, Any] | None = None,
-        block_overrides: Overrides | None = None,
-        input_overrides: dict[str, Any] | None = None,
-        attachments: list[dict[str, Any]] | None = None,
-        tools: list[dict[str, Any]] | None = None,
-        tool_choice: ToolChoice | None = None,
-        tool_handler: ToolHandler | AsyncToolHandler | None = None,
-        max_tool_rounds: int | None = None,
-        trace: bool = False,
-        version: Version = "production",
-        session_id: str | None = None,
-        timeout: float | None = None,
-        checkpoint: Checkpoint | None = None,
-    ) -> AsyncEventStream[StepCompleted]:
-        """As `Flow.steps`, to be iterated with `async for`."""
-        dialogue = self._dialogue(
-            StepRequest(
-                message, parameters, attachments, input_overrides, block_overrides, False, tools, tool_choice, trace
-            ),
-            tool_handler=tool_handler,
-            max_tool_rounds=max_tool_rounds,
-            version=version,
-            session_id=session_id,
-            checkpoint=checkpoint,
-        )
-        return self._stream(dialogue, timeout, STEP_EVENTS)
-
-    def events(
-        self,
-        message: str | None = None,
-        *,
-        parameters: dict[str, Any] | None = None,
-        block_overrides: Overrides | None = None,
-        input_overrides: dict[str, Any] | None = None,
-        attachments: list[dict[str, Any]] | None = None,
-        run_remaining: bool = False,
-        tools: list[dict[str, Any]] | None = None,
-        tool_choice: ToolChoice | None = None,
-        tool_handler: ToolHandler | AsyncToolHandler | None = None,
-        max_tool_rounds: int | None = None,
-        trace: bool = False,
-        version: Version = "production",
-        session_id: str | None = None,
-        timeout: float | None = None,
-        checkpoint: Checkpoint | None = None,
-        tool_call_messages: list[dict[str, Any]] | None = None,
-        iterations_used: int = 0,
-        max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
-    ) -> AsyncEventStream[StreamEvent]:
-        """As `Flow.events`, to be iterated with `async for`. Without a handler, `await event.resume(...)` answers tools."""
-        dialogue = self._dialogue(
-            StepRequest(
-                message,
-                parameters,
-                attachments,
-                input_overrides,
-                block_overrides,
-                run_remaining,
-                tools,
-                tool_choice,
-                trace,
-            ),
-            tool_handler=tool_handler,
-            max_tool_rounds=max_tool_rounds,
-            version=version,
-            session_id=session_id,
-            checkpoint=checkpoint,
-            tool_call_messages=tool_call_messages,
-            iterations_used=iterations_used,
-            max_frame_bytes=max_frame_bytes,
-        )
-        return self._stream(dialogue, timeout, EVERY_EVENT)
-
-    def _stream(self, dialogue: Dialogue, timeout: float | None, wanted: Collection[str]) -> AsyncEventStream[Any]:
-        limit = None if timeout is None else seconds(timeout, "timeout")
-        batches = AsyncBatches(dialogue.run(), self._connection, limit)
-        return AsyncEventStream(dialogue.machine, batches, without_answered(wanted, dialogue))

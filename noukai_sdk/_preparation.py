@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
-from noukai_sdk._config import checked_session_id, count, seconds
+from noukai_sdk._config import checked_session_id, count, limit
 from noukai_sdk._models.checkpoint import Checkpoint
-from noukai_sdk._models.requests import ExecuteRequest, StepRequest
+from noukai_sdk._models.requests import ExecuteRequest, Messages, StepRequest, ToolChoice
+from noukai_sdk._models.results import PausedResult
 from noukai_sdk._protocol.dialogue import Dialogue
 from noukai_sdk._protocol.execute import DEFAULT_TOOL_ROUNDS, Execution, ToolFunction
-from noukai_sdk._protocol.paths import Version, flow_path, step_path
-from noukai_sdk._protocol.stream import DEFAULT_MAX_FRAME_BYTES, StepMachine
+from noukai_sdk._protocol.frames import DEFAULT_MAX_FRAME_BYTES
+from noukai_sdk._protocol.jobs import Polls, Submission
+from noukai_sdk._protocol.paths import Version, flow_path, job_path, run_path, step_path
+from noukai_sdk._protocol.session import CallSession
+from noukai_sdk._protocol.stream import StepMachine
+from noukai_sdk._protocol.traces import Traces
 from noukai_sdk._transport import Connection
+
+ToolHandler = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
+AsyncToolHandler = Callable[[list[dict[str, Any]]], Awaitable[list[dict[str, Any]]]]
+AnyToolHandler = ToolHandler | AsyncToolHandler
+Objects = list[dict[str, Any]]
+Overrides = dict[str, dict[str, Any]]
 
 
 class FlowName:
@@ -40,34 +51,128 @@ class FlowName:
 
     def _execution(
         self,
+        message: str | None,
+        *,
+        messages: Messages | None,
+        parameters: dict[str, Any] | None,
+        block_overrides: Overrides | None,
+        attachments: Objects | None,
+        tools: Objects | None,
+        tool_choice: ToolChoice | None,
+        tool_handler: ToolFunction | None,
+        max_tool_rounds: int | None,
+        trace: bool,
+        version: Version,
+        timeout: float | None,
+        session_id: str | None,
+    ) -> Execution:
+        request = ExecuteRequest.of(
+            message,
+            messages=messages,
+            parameters=parameters,
+            block_overrides=block_overrides,
+            attachments=attachments,
+            tools=tools,
+            tool_choice=tool_choice,
+            trace=trace,
+        )
+        return self._runnable(
+            request,
+            tool_handler=tool_handler,
+            max_tool_rounds=max_tool_rounds,
+            version=version,
+            timeout=timeout,
+            session=self._session(session_id),
+        )
+
+    def _resumption(
+        self,
+        paused: PausedResult,
+        *,
+        tool_handler: ToolFunction | None,
+        max_tool_rounds: int | None,
+        timeout: float | None,
+    ) -> Execution:
+        origin, own = paused.known_origin(), "/".join(self._name)
+        if origin.flow != own:
+            remedy = f"use client.flow({origin.flow!r}).resume" if origin.flow else "resume it where it was made"
+            raise ValueError(f"this result belongs to {origin.flow or 'no flow of a client'}, not to {own}; {remedy}")
+        return self._runnable(
+            origin.request(),
+            tool_handler=tool_handler,
+            max_tool_rounds=max_tool_rounds,
+            version=origin.version,
+            timeout=timeout,
+            session=CallSession(self._name, origin.session_id, None),
+        )
+
+    def _runnable(
+        self,
         request: ExecuteRequest,
         *,
         tool_handler: ToolFunction | None,
         max_tool_rounds: int | None,
         version: Version,
         timeout: float | None,
-        session_id: str | None,
+        session: CallSession,
     ) -> Execution:
         return Execution(
             request,
             path=flow_path(self._name, version, "execute"),
-            session_id=self._session(session_id),
-            timeout=None if timeout is None else seconds(timeout, "timeout"),
+            session=session,
+            timeout=limit(timeout),
             max_retries=self._connection.config.max_retries,
             tool_handler=tool_handler,
             max_tool_rounds=_rounds(max_tool_rounds),
+            flow="/".join(self._name),
+            version=version,
         )
+
+    def _submission(
+        self,
+        message: str | None,
+        *,
+        parameters: dict[str, Any] | None,
+        block_overrides: Overrides | None,
+        trace: bool,
+        version: Version,
+        timeout: float | None,
+        session_id: str | None,
+    ) -> Submission:
+        return Submission(
+            ExecuteRequest(message, None, parameters or {}, block_overrides, None, None, None, trace),
+            path=flow_path(self._name, version, "jobs"),
+            session=self._session(session_id),
+            timeout=limit(timeout),
+            max_retries=self._connection.config.max_retries,
+        )
+
+    def _polls(self, execution_id: str, submitted_at: float | None = None) -> Polls:
+        config = self._connection.config
+        path = job_path(self._name, execution_id)
+        return Polls(execution_id, path, config.timeout, config.max_retries, submitted_at)
+
+    def _traces(self, execution_id: str) -> Traces:
+        return Traces(execution_id, run_path(self._name, execution_id), self._connection.config.max_retries)
 
     def _dialogue(
         self,
-        request: StepRequest,
+        message: str | None,
         *,
+        parameters: dict[str, Any] | None,
+        block_overrides: Overrides | None,
+        input_overrides: dict[str, Any] | None,
+        attachments: Objects | None,
+        run_remaining: bool,
+        tools: Objects | None,
+        tool_choice: ToolChoice | None,
+        trace: bool,
         tool_handler: ToolFunction | None,
         max_tool_rounds: int | None,
         version: Version,
         session_id: str | None,
         checkpoint: Checkpoint | None,
-        tool_call_messages: list[dict[str, Any]] | None = None,
+        tool_call_messages: Objects | None = None,
         iterations_used: int = 0,
         max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
     ) -> Dialogue:
@@ -78,21 +183,31 @@ class FlowName:
             raise ValueError("tool_call_messages answer a paused run; pass its checkpoint with them")
         return Dialogue(
             StepMachine(
-                request,
+                StepRequest(
+                    message=message,
+                    parameters=parameters,
+                    attachments=attachments,
+                    input_overrides=input_overrides,
+                    block_overrides=block_overrides,
+                    run_remaining=run_remaining,
+                    tools=tools,
+                    tool_choice=tool_choice,
+                    trace=trace,
+                ),
                 checkpoint=checkpoint,
                 tool_call_messages=tool_call_messages,
                 iterations_used=count(iterations_used, "iterations_used"),
                 max_frame_bytes=max_frame_bytes,
             ),
             path=path,
-            session_id=self._session(session_id),
+            session=self._session(session_id),
             max_retries=self._connection.config.max_retries,
             tool_handler=tool_handler,
             max_tool_rounds=_rounds(max_tool_rounds),
         )
 
-    def _session(self, session_id: str | None) -> str | None:
-        return self._connection.config.session_id if session_id is None else checked_session_id(session_id)
+    def _session(self, session_id: str | None) -> CallSession:
+        return CallSession(self._name, checked_session_id(session_id), self._connection.config.session_id)
 
 
 def _rounds(max_tool_rounds: int | None) -> int:

@@ -17,22 +17,13 @@ EVERY_EVENT: Collection[str] = frozenset(event_names)
 STEP_EVENTS: Collection[str] = frozenset({"step_completed", "step_error", "step_paused_for_tool_calls"})
 
 
-class _Stream(Generic[E]):
-    def __init__(self, machine: StepMachine, wanted: Collection[str]) -> None:
-        self._machine = machine
+class _Events(Generic[E]):
+    """Frames in, events out."""
+
+    def __init__(self, wanted: Collection[str]) -> None:
         self._wanted = wanted
         self._frames: deque[Frame] = deque()
-        self._behind: Checkpoint | None = machine.checkpoint
-
-    @property
-    def checkpoint(self) -> Checkpoint:
-        """Where the run stands after the last event, or batch, that was taken. Cheap: outputs are shared, not copied."""
-        return self._machine.checkpoint if self._behind is None else self._behind
-
-    @property
-    def execution_id(self) -> str | None:
-        """The run's id, once the server has named it."""
-        return self._machine.execution_id
+        self._behind: Checkpoint | None = None
 
     def _next_event(self) -> E | None:
         frames, wanted = self._frames, self._wanted
@@ -45,11 +36,28 @@ class _Stream(Generic[E]):
         return None
 
 
-class EventStream(_Stream[E], Iterator[E]):
-    """A running step stream of a `Flow`. Iterate it, or its `batches()`; close it, or use it in a `with` statement."""
+class _Cursor:
+    """The position of a stream that can be resumed."""
 
-    def __init__(self, machine: StepMachine, batches: Batches, wanted: Collection[str]) -> None:
-        super().__init__(machine, wanted)
+    _machine: StepMachine
+    _behind: Checkpoint | None
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """Where the run stands after the last event, or batch, that was taken. Cheap: outputs are shared, not copied."""
+        return self._machine.checkpoint if self._behind is None else self._behind
+
+    @property
+    def execution_id(self) -> str | None:
+        """The run's id, once the server has named it."""
+        return self._machine.execution_id
+
+
+class LiveTrace(_Events[E], Iterator[E]):
+    """A run as it happens, as `Run.live_trace` returns it. Iterate it; close it, or use it in a `with` statement."""
+
+    def __init__(self, batches: Batches, wanted: Collection[str] = EVERY_EVENT) -> None:
+        super().__init__(wanted)
         self._batches = batches
 
     def __next__(self) -> E:
@@ -77,22 +85,26 @@ class EventStream(_Stream[E], Iterator[E]):
         self.close()
 
 
-class AsyncEventStream(_Stream[E], AsyncIterator[E]):
-    """A running step stream of an `AsyncFlow`; iterate it or its `batches()`; `aclose()` it, or use `async with`."""
+class EventStream(_Cursor, LiveTrace[E]):
+    """A running step stream of a `Flow`. Iterate it, or its `batches()`; close it, or use it in a `with` statement."""
 
-    def __init__(self, machine: StepMachine, batches: AsyncBatches, wanted: Collection[str]) -> None:
-        super().__init__(machine, wanted)
+    def __init__(self, machine: StepMachine, batches: Batches, wanted: Collection[str]) -> None:
+        super().__init__(batches, wanted)
+        self._machine = machine
+        self._behind = machine.checkpoint
+
+
+class AsyncLiveTrace(_Events[E], AsyncIterator[E]):
+    """A run as it happens, as `AsyncRun.live_trace` returns it. Iterate it; `aclose()` it, or use `async with`."""
+
+    def __init__(self, batches: AsyncBatches, wanted: Collection[str] = EVERY_EVENT) -> None:
+        super().__init__(wanted)
         self._batches = batches
 
     async def __anext__(self) -> E:
         while (event := self._next_event()) is None:
             self._frames.extend(await anext(self._batches))
-        if isinstance(event, ToolCallsRequired):
-            event._answer = self._answer
         return event
-
-    def _answer(self, tool_results: Any) -> None:
-        self._machine.answer(tool_results, "resume")
 
     def batches(self) -> AsyncIterator[list[Frame]]:
         """The stream as lists of frames, one list per network read, with frames of every type.
@@ -112,3 +124,22 @@ class AsyncEventStream(_Stream[E], AsyncIterator[E]):
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+class AsyncEventStream(_Cursor, AsyncLiveTrace[E]):
+    """A running step stream of an `AsyncFlow`; iterate it or its `batches()`; `aclose()` it, or use `async with`."""
+
+    def __init__(self, machine: StepMachine, batches: AsyncBatches, wanted: Collection[str]) -> None:
+        super().__init__(batches, wanted)
+        self._machine = machine
+        self._behind = machine.checkpoint
+
+    async def __anext__(self) -> E:
+        while (event := self._next_event()) is None:
+            self._frames.extend(await anext(self._batches))
+        if isinstance(event, ToolCallsRequired):
+            event._answer = self._answer
+        return event
+
+    def _answer(self, tool_results: Any) -> None:
+        self._machine.answer(tool_results, "resume")

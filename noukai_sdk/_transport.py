@@ -114,6 +114,9 @@ class Connection(Generic[AnySender]):
         self._log(event)
         return Reply(response.status_code, response.headers, body, time.time())
 
+    def log_scope(self, phase: str, mode: str, session_id: str | None) -> None:
+        self._log({"phase": phase, "mode": mode, "session_id": session_id})
+
     def _log(self, event: dict[str, Any]) -> None:
         if self.config.log_handler is None:
             return

@@ -17,7 +17,7 @@ from noukai_sdk._drive.effects import (
     open_response,
 )
 from noukai_sdk._errors import NoukaiError
-from noukai_sdk._protocol.effects import Call, Effect, Send, Sleep
+from noukai_sdk._protocol.effects import Call, Clock, Effect, Send, Sleep
 
 T = TypeVar("T")
 
@@ -33,6 +33,8 @@ def run(conversation: Generator[Effect, Any, T], connection: SyncConnection) -> 
             match effect:
                 case Call():
                     outcome = call(effect)
+                case Clock():
+                    outcome = time.monotonic()
                 case Sleep():
                     time.sleep(effect.seconds)
                 case Send():
@@ -58,6 +60,8 @@ async def arun(conversation: Generator[Effect, Any, T], connection: AsyncConnect
             match effect:
                 case Call():
                     outcome = await acall(effect)
+                case Clock():
+                    outcome = time.monotonic()
                 case Sleep():
                     await asyncio.sleep(effect.seconds)
                 case Send():

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import io
 import ssl
 import sys
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
 
 import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
+from yarl import URL
 
 KEEP_ALIVE_SECONDS = 30.0
+# aiohttp warns of larger bodies in one piece, as writing them holds up the loop.
+_ONE_PIECE_BYTES = 1024 * 1024
 
 
 class LoopTransport(httpx.AsyncBaseTransport):
@@ -27,7 +31,7 @@ class LoopTransport(httpx.AsyncBaseTransport):
         self._pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Pool] = weakref.WeakKeyDictionary()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request. Raises httpx.TransportError, and aiohttp's own where httpx-aiohttp lets it through."""
+        """Send a request whose body is in memory. Raises httpx.TransportError."""
         loop = asyncio.get_running_loop()
         pool = self._pools.get(loop)
         if pool is None:
@@ -48,10 +52,10 @@ class _Pool:
     def __init__(self, tls: ssl.SSLContext | None, max_connections: int | None, proxy: str | None) -> None:
         # Waiting for a free connection is ours, so that it has an error of its own.
         connector = aiohttp.TCPConnector(limit=0, ssl=tls or True, keepalive_timeout=KEEP_ALIVE_SECONDS)
-        session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-        self._transport = AiohttpTransport(verify=tls or False, client=session, proxy=_proxy(proxy) if proxy else None)
+        self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         self._slots = asyncio.Semaphore(sys.maxsize if max_connections is None else max_connections)
-        self._discard = weakref.finalize(self, _discard, session, connector)
+        self._proxy = {} if proxy is None else _proxy(proxy)
+        self._discard = weakref.finalize(self, _discard, self._session, connector)
         self.life = self._live()
 
     async def _live(self) -> AsyncGenerator[None, None]:
@@ -60,38 +64,58 @@ class _Pool:
             yield
         finally:
             self._discard.detach()
-            await self._transport.aclose()
+            await self._session.close()
 
     async def send(self, request: httpx.Request) -> httpx.Response:
-        slots = self._slots
-        if slots.locked():
-            try:
-                async with asyncio.timeout(request.extensions.get("timeout", {}).get("pool")):
-                    await slots.acquire()
-            except TimeoutError as error:
-                raise httpx.PoolTimeout("all connections are in use") from error
-        else:
-            await slots.acquire()
-        slot = _Slot(slots)
+        timeout = request.extensions.get("timeout", {})
+        slot = _Slot(self._slots)
+        await slot.take(timeout.get("pool"))
         try:
-            response: httpx.Response = await self._transport.handle_async_request(request)
+            response = await self._session.request(
+                request.method,
+                URL(str(request.url), encoded=True),
+                headers=[(name.decode("ascii"), value.decode("ascii")) for name, value in request.headers.raw],
+                data=request.content if len(request.content) < _ONE_PIECE_BYTES else io.BytesIO(request.content),
+                allow_redirects=False,
+                auto_decompress=False,
+                timeout=aiohttp.ClientTimeout(sock_connect=timeout.get("connect"), sock_read=timeout.get("read")),
+                **self._proxy,
+            )
+        except (aiohttp.ClientError, OSError) as error:
+            slot.free()
+            raise _before_the_head(error) from error
         except BaseException:
             slot.free()
             raise
-        response.stream = _Body(response.stream, slot)
-        return response
+        _stop_aiohttp_s_watch(response)
+        return httpx.Response(
+            response.status, headers=list(response.raw_headers), stream=_Body(response, slot, timeout.get("read"))
+        )
 
 
 class _Slot:
-    """One of the pool's places, given back once, at the latest when nobody holds it any more."""
+    """A place in the pool, given back once, at the latest when nobody holds it any more."""
 
     def __init__(self, slots: asyncio.Semaphore) -> None:
-        self._slots: asyncio.Semaphore | None = slots
+        self._slots = slots
+        self._is_taken = False
+
+    async def take(self, within: float | None) -> None:
+        """Wait for a place, at most so many seconds. Raises httpx.PoolTimeout."""
+        if not self._slots.locked():
+            await self._slots.acquire()
+        else:
+            try:
+                async with asyncio.timeout(within):
+                    await self._slots.acquire()
+            except TimeoutError as error:
+                raise httpx.PoolTimeout("all connections are in use") from error
+        self._is_taken = True
 
     def free(self) -> None:
-        slots, self._slots = self._slots, None
-        if slots is not None:
-            slots.release()
+        if self._is_taken:
+            self._is_taken = False
+            self._slots.release()
 
     def __del__(self) -> None:
         # The loop may be gone, with those who waited.
@@ -100,37 +124,103 @@ class _Slot:
 
 
 class _Body(httpx.AsyncByteStream):
-    def __init__(self, stream: httpx.SyncByteStream | httpx.AsyncByteStream, slot: _Slot) -> None:
-        assert isinstance(stream, httpx.AsyncByteStream)
-        self._stream = stream
+    """A body as it arrives. Raises httpx.ReadTimeout after `silence` seconds of waiting for more, else httpx.ReadError."""
+
+    def __init__(self, response: aiohttp.ClientResponse, slot: _Slot, silence: float | None) -> None:
+        self._response = response
         self._slot = slot
+        self._silence = silence
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        watch = _Watch(self._response, self._silence)
         try:
-            async for chunk in self._stream:
+            while True:
+                watch.waits_since = watch.now()
+                chunk = await self._response.content.readany()
+                watch.waits_since = None
+                if not chunk:
+                    return
                 yield chunk
-        except BaseException:
+        except (aiohttp.ClientError, OSError) as error:
+            if watch.is_over:
+                raise httpx.ReadTimeout(f"nothing came for {self._silence:g} s") from None
+            raise httpx.ReadError(str(error) or type(error).__name__) from error
+        finally:
             # Also when the event loop ends under an iterator that nobody closed: it closes generators, not responses.
+            watch.end()
             await self.aclose()
-            raise
 
     async def aclose(self) -> None:
-        try:
-            await self._stream.aclose()
-        finally:
-            self._slot.free()
+        # A response that was read to its end has given its connection back already.
+        self._response.close()
+        self._slot.free()
+
+
+class _Watch:
+    """Closes a response that keeps its reader waiting for `silence` seconds.
+
+    In place of aiohttp's own limit, which sets a timer anew for each packet, and which a connection that breaks off in
+    the middle of a chunk's head escapes for ever (seen with aiohttp 3.14.5).
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse, silence: float | None) -> None:
+        loop = asyncio.get_running_loop()
+        self.now = loop.time
+        self.waits_since: float | None = None
+        self.is_over = False
+        self._loop = loop
+        self._response = response
+        self._silence = silence
+        self._timer = None if silence is None else loop.call_later(silence, self._look)
+
+    def _look(self) -> None:
+        assert self._silence is not None
+        waited = 0.0 if self.waits_since is None else self.now() - self.waits_since
+        if waited < self._silence:
+            self._timer = self._loop.call_later(self._silence - waited, self._look)
+            return
+        self.is_over = True
+        self._response.close()  # which wakes the reader
+
+    def end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+def _stop_aiohttp_s_watch(response: aiohttp.ClientResponse) -> None:
+    protocol = None if response.connection is None else response.connection.protocol
+    if protocol is not None:
+        protocol.read_timeout = None
+        protocol.start_timeout()  # which takes the timer that runs away
+
+
+def _before_the_head(error: Exception) -> httpx.TransportError:
+    """httpx's name for a failure before the response's head; whether the request was sent depends on it."""
+    text = str(error) or type(error).__name__
+    match error:
+        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
+            return httpx.ProxyError(text)
+        case aiohttp.ConnectionTimeoutError():
+            return httpx.ConnectTimeout(text)
+        case aiohttp.ClientConnectorError():
+            return httpx.ConnectError(text)
+        case aiohttp.InvalidURL():
+            return httpx.UnsupportedProtocol(text)
+        case TimeoutError():
+            return httpx.ReadTimeout(text)
+        case _:
+            return httpx.RemoteProtocolError(text)
+
+
+def _proxy(url: str) -> dict[str, Any]:
+    proxy = httpx.Proxy(url)
+    if proxy.raw_auth is None:
+        return {"proxy": str(proxy.url)}
+    login = base64.b64encode(b":".join(proxy.raw_auth)).decode("ascii")
+    return {"proxy": str(proxy.url), "proxy_headers": {"Proxy-Authorization": f"Basic {login}"}}
 
 
 def _discard(session: aiohttp.ClientSession, connector: aiohttp.TCPConnector) -> None:
-    """The same for a loop that was closed without a word to its generators."""
+    """Close a pool whose loop was closed without a word to its generators."""
     session.detach()
     connector.__exit__(None, None, None)
-
-
-def _proxy(url: str) -> httpx.Proxy:
-    # A login goes as a header: httpx-aiohttp would hand it on in a way that aiohttp has deprecated.
-    proxy = httpx.Proxy(url)
-    if proxy.raw_auth is None:
-        return proxy
-    login = base64.b64encode(b":".join(proxy.raw_auth)).decode("ascii")
-    return httpx.Proxy(proxy.url, headers={"Proxy-Authorization": f"Basic {login}"})

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, Any, Literal, cast
+from typing import Any, Literal, Self, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+from pydantic import Field, PrivateAttr
 
-from noukai_sdk._errors import NoukaiError
+from noukai_sdk._models.lenient import Lenient
+from noukai_sdk._models.origin import Origin
 
 ToolResults = Sequence[dict[str, Any]]
 
 
-class _Result(BaseModel):
-    model_config = ConfigDict(populate_by_name=True, extra="ignore")
-
+class _Result(Lenient):
     _session_id: str | None = PrivateAttr(default=None)
 
     @property
@@ -24,12 +23,12 @@ class _Result(BaseModel):
 
 
 class ExecuteResult(_Result):
-    """A run that ended. A failed flow is a result too: look at `status`."""
+    """A run that ended, as `status` says: "completed", or "failed", which is a result too."""
 
-    status: Literal["completed", "failed"]
+    status: str
     result: Any = None
     flow_id: str = Field(alias="flowId")
-    block_count: int = Field(alias="blockCount")
+    block_count: int = Field(default=0, alias="blockCount")
     execution_id: str | None = Field(default=None, alias="executionId")
 
     @property
@@ -43,23 +42,30 @@ class ExecuteResult(_Result):
 
 
 class PausedResult(_Result):
-    """A run that waits for tool results. It can be stored (`model_dump_json`), and resumed once per object."""
+    """A run that waits for tool results.
+
+    Resume it once: with its own `resume` or `resume_sync`, or anywhere, also from a dump (`model_dump_json`,
+    `model_validate_json`), with the flow's `resume`. `origin` holds what that takes; it is not from the wire.
+    """
 
     status: Literal["tool_calls_required"] = "tool_calls_required"
     execution_id: str = Field(alias="executionId")
     paused_at_step: str = Field(alias="pausedAtStep")
-    iterations_used: int = Field(alias="iterationsUsed")
+    iterations_used: int = Field(default=0, alias="iterationsUsed")
     tool_call_messages: list[dict[str, Any]] = Field(alias="toolCallMessages")
     tool_calls: list[dict[str, Any]] = Field(default_factory=list, alias="toolCalls")
-    accumulated_outputs: Annotated[dict[str, Any], BeforeValidator(lambda value: {} if value is None else value)] = (
-        Field(default_factory=dict, alias="accumulatedOutputs")
-    )
-    flow_id: str = Field(alias="flowId")
-    block_count: int = Field(alias="blockCount")
+    accumulated_outputs: dict[str, Any] = Field(default_factory=dict, alias="accumulatedOutputs")
+    flow_id: str = Field(default="", alias="flowId")
+    block_count: int = Field(default=0, alias="blockCount")
+    origin: Origin | None = None
 
     _continue: Callable[[ToolResults], Any] | None = PrivateAttr(default=None)
     _client: Literal["Noukai", "AsyncNoukai"] | None = PrivateAttr(default=None)
-    _resumed: bool = PrivateAttr(default=False)
+
+    @property
+    def session_id(self) -> str | None:
+        """The session the run belongs to, if one was in force."""
+        return self.origin.session_id if isinstance(self.origin, Origin) else None
 
     @property
     def requires_tool_calls(self) -> bool:
@@ -71,40 +77,38 @@ class PausedResult(_Result):
 
     async def resume(self, *, tool_results: ToolResults) -> ExecuteResult | PausedResult:
         """Send the tool results and await the next result. For results of `AsyncFlow.execute`."""
-        proceed = self._claim("AsyncNoukai", "resume", "resume_sync")
-        try:
-            return await cast("Awaitable[ExecuteResult | PausedResult]", proceed(tool_results))
-        except (NoukaiError, TypeError) as error:
-            self._release(error)
-            raise
+        proceed = self._continuation("AsyncNoukai", "resume", "resume_sync")
+        return await cast("Awaitable[ExecuteResult | PausedResult]", proceed(tool_results))
 
     def resume_sync(self, *, tool_results: ToolResults) -> ExecuteResult | PausedResult:
         """Send the tool results and return the next result. For results of `Flow.execute`."""
-        proceed = self._claim("Noukai", "resume_sync", "resume")
-        try:
-            return cast("ExecuteResult | PausedResult", proceed(tool_results))
-        except (NoukaiError, TypeError) as error:
-            self._release(error)
-            raise
+        proceed = self._continuation("Noukai", "resume_sync", "resume")
+        return cast("ExecuteResult | PausedResult", proceed(tool_results))
 
-    def _claim(self, client: str, method: str, other: str) -> Callable[[ToolResults], Any]:
+    def known_origin(self) -> Origin:
+        """The origin. Raises RuntimeError for a result that never was one."""
+        # Odd values are kept in fields, and so may stand here.
+        if isinstance(self.origin, Origin):
+            return self.origin
+        raise RuntimeError("this PausedResult was manually constructed; only one that execute() returned can resume")
+
+    def _continuation(self, client: str, method: str, other: str) -> Callable[[ToolResults], Any]:
         if self._continue is None:
             raise RuntimeError(
-                "this PausedResult was manually constructed; only one that execute() returned can resume"
+                "a rebuilt PausedResult has no client, just as a manually constructed one; "
+                f"use client.flow({self.known_origin().flow!r}).resume(paused, tool_results=...)"
             )
         if self._client != client:
             raise TypeError(f"this result came from {self._client}: use {other}() instead of {method}()")
-        if self._resumed:
-            raise RuntimeError("this PausedResult was resumed already; use the result that the first resume returned")
-        self._resumed = True
         return self._continue
-
-    def _release(self, error: NoukaiError | TypeError) -> None:
-        # What never reached the server may be tried again.
-        self._resumed = isinstance(error, NoukaiError) and error.sent
 
     def __getstate__(self) -> dict[Any, Any]:
         # A copy in another process has no client to go on with.
         state = super().__getstate__()
         private = dict(state["__pydantic_private__"] or {}) | {"_continue": None, "_client": None}
         return {**state, "__pydantic_private__": private}
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        # The copy goes on with the same client, and as the same resume.
+        proceed = self._continue
+        return super().__deepcopy__({**(memo or {}), id(proceed): proceed})

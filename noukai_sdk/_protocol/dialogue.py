@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from noukai_sdk._errors import NoukaiError
-from noukai_sdk._protocol.effects import FINISH, READ, Call, Deliver, Effect, Send
+from noukai_sdk._protocol.body import read
+from noukai_sdk._protocol.effects import Call, Effect, Send
 from noukai_sdk._protocol.execute import ToolFunction, check_tool_rounds
-from noukai_sdk._protocol.replies import odd_reply
-from noukai_sdk._protocol.retry import ask
+from noukai_sdk._protocol.replay import play_steps
+from noukai_sdk._protocol.session import CallSession
 from noukai_sdk._protocol.stream import State, StepMachine
 
 
@@ -20,18 +21,22 @@ class Dialogue:
 
     machine: StepMachine
     path: str
-    session_id: str | None
+    session: CallSession
     max_retries: int
     tool_handler: ToolFunction | None
     max_tool_rounds: int
 
     def run(self) -> Generator[Effect, Any, None]:
-        """Yields effects until the flow has ended. Raises NoukaiError with the checkpoint in it."""
+        """Yields effects until the flow, or its recording, has ended. Raises NoukaiError with the checkpoint in it."""
         machine = self.machine
         rounds = 0
         try:
+            if (cassette := self.session.cassette) is not None:
+                return (yield from play_steps(cassette, self.session, machine, self.max_retries))
+            session_id = self.session.id
             while True:
-                yield from self._call()
+                send = Send("POST", self.path, machine.next_body(), session_id, stream=True)
+                yield from read(send, machine, self.max_retries)
                 if machine.state is State.TOOLS and self.tool_handler is not None:
                     check_tool_rounds(rounds, self.max_tool_rounds, machine.execution_id)
                     rounds += 1
@@ -43,21 +48,3 @@ class Dialogue:
             error.checkpoint = machine.checkpoint
             error.execution_id = error.execution_id or machine.execution_id
             raise
-
-    def _call(self) -> Generator[Effect, Any, None]:
-        machine = self.machine
-        body = machine.next_body()
-        reply = yield from ask(Send("POST", self.path, body, self.session_id, stream=True), self.max_retries)
-        is_stream = "text/event-stream" in reply.headers.get("content-type", "text/event-stream")
-        while machine.state is State.READING:
-            chunk = yield READ
-            frames = machine.end_of_body() if chunk is None else machine.receive(chunk)
-            if frames:
-                is_stream = True
-                yield Deliver(frames, is_last=machine.state is not State.READING)
-            if chunk is None and not is_stream:
-                # A page without a single event, such as a proxy's, will not become a stream by asking again.
-                raise odd_reply(reply, "is not an event stream")
-            if machine.failure is not None:
-                raise machine.failure
-        yield FINISH

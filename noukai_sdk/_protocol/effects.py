@@ -40,6 +40,11 @@ class Sleep:
 
 
 @dataclass(frozen=True, slots=True)
+class Clock:
+    """Look at the clock; the outcome is in seconds, from an arbitrary start, and never goes back."""
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """Call the user's function; the outcome is what it returns."""
 
@@ -65,7 +70,8 @@ class Deliver:
     is_last: bool
 
 
+CLOCK: Final = Clock()
 READ: Final = Read()
 FINISH: Final = Finish()
 
-Effect = Send | Sleep | Call | Read | Finish | Deliver
+Effect = Send | Sleep | Clock | Call | Read | Finish | Deliver

@@ -6,14 +6,18 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
-
-from noukai_sdk._errors import ToolCallLimitError
+from noukai_sdk._errors import NoukaiError, ToolCallLimitError
+from noukai_sdk._json import encode
+from noukai_sdk._models.origin import Origin
 from noukai_sdk._models.requests import ExecuteRequest, tool_messages
 from noukai_sdk._models.results import ExecuteResult, PausedResult
+from noukai_sdk._protocol.cassette import Cassette
 from noukai_sdk._protocol.effects import Call, Effect, Reply, Send
-from noukai_sdk._protocol.replies import json_object, odd_reply
-from noukai_sdk._protocol.retry import ask
+from noukai_sdk._protocol.paths import Version
+from noukai_sdk._protocol.replay import play_execution
+from noukai_sdk._protocol.replies import json_object, object_in
+from noukai_sdk._protocol.retry import ask, is_undone
+from noukai_sdk._protocol.session import CallSession
 
 Result = ExecuteResult | PausedResult
 ToolFunction = Callable[[list[dict[str, Any]]], Any]
@@ -22,24 +26,44 @@ DEFAULT_TOOL_ROUNDS = 10
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One run by `execute`: what to ask, where, and who answers its tool calls. `timeout` in seconds."""
+    """One run by `execute`: what to ask, where, and who answers its tool calls. `timeout` in seconds.
+
+    `flow` and `version` are what a pause remembers, to be resumed elsewhere.
+    """
 
     request: ExecuteRequest
     path: str
-    session_id: str | None
+    session: CallSession
     timeout: float | None
     max_retries: int
     tool_handler: ToolFunction | None
     max_tool_rounds: int
+    flow: str | None = None
+    version: Version = "production"
 
     def start(self) -> Generator[Effect, Any, Result]:
-        """The fresh call, then the tool rounds."""
-        result = yield from self._ask(self.request.fresh_body(), self.session_id)
+        """The fresh call, then the tool rounds; or what a recording answers."""
+        if (cassette := self.session.cassette) is not None:
+            return (yield from self._play(cassette))
+        result = yield from self._ask(self.request.fresh_body(), self.session.id, is_fresh=True)
         return (yield from self._answer_tools(result))
 
     def resume(self, paused: PausedResult, tool_results: Any) -> Generator[Effect, Any, Result]:
-        """The call that brings tool results, then further rounds."""
-        result = yield from self._send_results(paused, tool_messages(tool_results, "tool_results"))
+        """The call that brings tool results, then further rounds.
+
+        Raises RuntimeError for a pause that was resumed before. A call that the server did not take is none.
+        """
+        self.session.refuse_replay("resuming a PausedResult")
+        messages = tool_messages(tool_results, "tool_results")
+        encode(messages)  # raises ValueError, before this is the one resume
+        origin = paused.known_origin()
+        origin.claim()
+        try:
+            result = yield from self._send_results(paused, messages)
+        except NoukaiError as error:
+            if is_undone(error):
+                origin.release()
+            raise
         return (yield from self._answer_tools(result))
 
     def _answer_tools(self, result: Result) -> Generator[Effect, Any, Result]:
@@ -59,25 +83,30 @@ class Execution:
             [*paused.tool_call_messages, *results],
             paused.accumulated_outputs,
         )
-        # The server remembers the session of the fresh call (WIRE.md 3.1).
-        return (yield from self._ask(body, None))
+        return (yield from self._ask(body, paused.session_id, is_fresh=False))
 
-    def _ask(self, body: dict[str, Any], session_id: str | None) -> Generator[Effect, Any, Result]:
-        reply = yield from ask(Send("POST", self.path, body, session_id, self.timeout), self.max_retries)
+    def _ask(self, body: dict[str, Any], session_id: str | None, *, is_fresh: bool) -> Generator[Effect, Any, Result]:
+        # The server remembers the session of the fresh call (WIRE.md 3.1).
+        header = session_id if is_fresh else None
+        reply = yield from ask(Send("POST", self.path, body, header, self.timeout), self.max_retries)
         result = result_from(reply)
-        result._session_id = self.session_id
+        result._session_id = session_id
+        if isinstance(result, PausedResult):
+            result.origin = Origin.of(self.request, self.flow, self.version, session_id)
+        return result
+
+    def _play(self, cassette: Cassette) -> Generator[Effect, Any, ExecuteResult]:
+        session_id, body = yield from play_execution(cassette, self.session, self.max_retries)
+        result = ExecuteResult.from_wire(body)
+        result._session_id = session_id
         return result
 
 
 def result_from(reply: Reply) -> Result:
     """The result in a 2xx reply. Raises APIResponseError if there is none."""
-    body = json_object(reply)
-    model = PausedResult if body.get("status") == "tool_calls_required" else ExecuteResult
-    try:
-        return model.model_validate(body)
-    except ValidationError as error:
-        fields = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}))
-        raise odd_reply(reply, f"is not a result (see {fields})") from error
+    if json_object(reply).get("status") == "tool_calls_required":
+        return object_in(reply, PausedResult, "a paused result")
+    return object_in(reply, ExecuteResult, "a result")
 
 
 def check_tool_rounds(rounds: int, max_tool_rounds: int, execution_id: str | None) -> None:

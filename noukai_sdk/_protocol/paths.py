@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import quote
+from typing import Literal
+from urllib.parse import quote, urlencode
 
 Version = str | int
+Attempt = int | Literal["latest", "all"]
 
 _NAME = re.compile(r"[A-Za-z0-9._~-]+")
 
@@ -62,6 +64,25 @@ def step_path(base: tuple[str, ...], version: Version) -> str:
     if version in {"draft", 0}:
         raise ValueError("step-through on draft is not possible; publish the flow, or use execute(version='draft')")
     return path
+
+
+def job_path(base: tuple[str, ...], execution_id: str) -> str:
+    """The path of a job, which has no version."""
+    return "/".join(["/seq", *base, "jobs", segment(execution_id, "execution_id")])
+
+
+def run_path(base: tuple[str, ...], execution_id: str) -> str:
+    """What the paths of a run's traces begin with; there is no version."""
+    return "/".join(["/seq", *base, "runs", segment(execution_id, "execution_id")])
+
+
+def step_trace_path(run: str, step_id: str, attempt: Attempt, loop_index: int | None) -> str:
+    """The path and query of the traces of one step of the run at `run`."""
+    query = {} if attempt == "latest" else {"attempt": attempt}
+    if loop_index is not None:
+        query["loop_index"] = loop_index
+    path = f"{run}/steps/{segment(step_id, 'step_id')}/trace"
+    return f"{path}?{urlencode(query)}" if query else path
 
 
 def _version_segment(version: Version) -> list[str]:

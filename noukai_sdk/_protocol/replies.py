@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
 
 from noukai_sdk._errors import (
     APIResponseError,
@@ -16,8 +18,11 @@ from noukai_sdk._errors import (
     PermissionDeniedError,
     RateLimitError,
 )
-from noukai_sdk._json import decode
+from noukai_sdk._json import decode, decode_leniently
+from noukai_sdk._models.lenient import Lenient
 from noukai_sdk._protocol.effects import Reply
+
+L = TypeVar("L", bound=Lenient)
 
 _ERRORS: dict[int, type[NoukaiError]] = {
     401: AuthenticationError,
@@ -34,6 +39,15 @@ def json_object(reply: Reply) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise odd_reply(reply, "is not a JSON object")
     return body
+
+
+def object_in(reply: Reply, model: type[L], what: str) -> L:
+    """The typed object in a 2xx reply. Raises APIResponseError if the body is not `what` it should be."""
+    try:
+        return model.from_wire(json_object(reply))
+    except ValidationError as error:
+        fields = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}))
+        raise odd_reply(reply, f"is not {what} (see {fields})") from error
 
 
 def odd_reply(reply: Reply, problem: str) -> APIResponseError:
@@ -87,8 +101,13 @@ def retry_after(reply: Reply) -> float | None:
 
 
 def _parsed(reply: Reply) -> Any:
+    body = reply.body or b""
     try:
-        return decode(reply.body or b"")
+        return decode(body)
+    except ValueError:
+        pass
+    try:
+        return decode_leniently(body)
     except ValueError:
         return None
 

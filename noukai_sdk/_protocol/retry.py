@@ -47,7 +47,22 @@ def seconds_before_retry(error: NoukaiError, method: str, attempt: int) -> float
 
 def _is_safe(error: NoukaiError, method: str) -> bool:
     if isinstance(error, APIConnectionError):
-        return not error.sent and not isinstance(error, APITimeoutError)
-    if error.status_code == 429 or (error.status_code == 503 and error.retry_after is not None):
-        return True
-    return method == "GET" and error.status_code in _TRANSIENT
+        # A timeout has used up its time.
+        return not isinstance(error, APITimeoutError) and (not error.sent or method == "GET")
+    return _is_put_off(error) or (method == "GET" and error.status_code in _TRANSIENT)
+
+
+def _is_put_off(error: NoukaiError) -> bool:
+    return error.status_code == 429 or (error.status_code == 503 and error.retry_after is not None)
+
+
+def is_transient(error: NoukaiError) -> bool:
+    """Whether asking again later may well bring another answer: no answer came, or 408, 429, 5xx."""
+    status = error.status_code or 0
+    return isinstance(error, APIConnectionError) or status in {408, 429} or status >= 500
+
+
+def is_undone(error: NoukaiError) -> bool:
+    """Whether it is certain that nothing came of a request: it was not sent, or the server refused it or put it off."""
+    status = error.status_code or 0
+    return not error.sent or _is_put_off(error) or (400 <= status < 500 and status != 408)

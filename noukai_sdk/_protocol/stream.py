@@ -18,15 +18,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeGuard
 
-from noukai_sdk._errors import FrameTooLargeError, NoukaiError, StreamInterruptedError, StreamProtocolError
-from noukai_sdk._json import compact, decode, decode_leniently
+from noukai_sdk._errors import NoukaiError, StreamInterruptedError, StreamProtocolError
+from noukai_sdk._json import compact
 from noukai_sdk._models.checkpoint import Checkpoint
 from noukai_sdk._models.frames import Frame
 from noukai_sdk._models.requests import StepRequest, tool_messages, warn_of_many, without_none
+from noukai_sdk._protocol.frames import DEFAULT_MAX_FRAME_BYTES, frame_of, too_large, whole
 from noukai_sdk._protocol.sse import Event, SSEDecoder
 
-DEFAULT_MAX_FRAME_BYTES = 32 * 1024 * 1024
-_MALFORMED_CHARACTERS = 1000
 _CONTROL = frozenset(
     {
         "run_started",
@@ -92,6 +91,11 @@ class StepMachine:
         return Checkpoint(self.execution_id, self.step_index, self.outputs)
 
     @property
+    def reading(self) -> bool:
+        """Whether the present call goes on."""
+        return self.state is State.READING
+
+    @property
     def answered(self) -> bool:
         """Whether there is something to send after a tool pause."""
         return self._answers is not None
@@ -138,8 +142,7 @@ class StepMachine:
 
     def end_of_body(self) -> list[Frame]:
         """The last frame, if its blank line was missing. A body that ends too early sets `failure`."""
-        last = [event for event in self._decoder.end() if _is_object(event[1])]
-        frames = self._frames(last)
+        frames = self._frames(whole(self._decoder.end()))
         if self.state is State.READING and self.failure is None:
             self.failure = StreamInterruptedError("the stream ended before the flow did; resume at error.checkpoint")
         return frames
@@ -148,17 +151,11 @@ class StepMachine:
         frames: list[Frame] = []
         rules = _RULES
         for name, data in events:
+            frame = frame_of(name, data)
             try:
-                payload = decode(data)
-            except ValueError:
-                payload = None
-            try:
-                if type(payload) is dict and name and b"\n" not in data:
-                    frame = Frame(name, data, payload)
-                else:
-                    frame = _unusual_frame(name, data, payload)
-                rule = rules.get(frame.type)
-                if rule is not None and not frame.malformed:
+                if frame.malformed:
+                    _tolerate(frame)
+                elif (rule := rules.get(frame.type)) is not None:
                     rule(self, frame)
             except StreamProtocolError as error:
                 self.failure = error
@@ -167,9 +164,7 @@ class StepMachine:
             if self.state is not State.READING:
                 return frames
         if self._decoder.overflow:
-            self.failure = FrameTooLargeError(
-                f"a frame is larger than {self._max_frame_bytes} bytes; raise max_frame_bytes if that is to be expected"
-            )
+            self.failure = too_large(self._max_frame_bytes)
         return frames
 
     def _on_run_started(self, frame: Frame) -> None:
@@ -233,28 +228,11 @@ _RULES: Final[dict[str, Callable[[StepMachine, Frame], None]]] = {
 }
 
 
-def _unusual_frame(name: str, data: bytes, payload: Any) -> Frame:
-    """A frame off the fast path: no name, several data lines, NaN, lone surrogates, or not an object at all."""
-    if payload is None:
-        try:
-            payload = decode_leniently(data)
-        except ValueError:
-            payload = None
-    elif type(payload) is dict and b"\n" not in data:
-        return Frame(name or _name_inside(payload), data, payload)
-    if type(payload) is dict:
-        return Frame(name or _name_inside(payload), compact(payload), payload)
-    start = data[: 4 * _MALFORMED_CHARACTERS].decode("utf-8", "replace")[:_MALFORMED_CHARACTERS]
-    if name in _CONTROL:
-        raise StreamProtocolError(f"the frame {name} is not a JSON object: {start[:200]!r}")
-    _log.warning("frame %r is not a JSON object: %.200r", name, start)
-    broken = {"malformed": start}
-    return Frame(name or "message", compact(broken), broken, malformed=True)
-
-
-def _name_inside(payload: dict[str, Any]) -> str:
-    name = payload.get("eventType")
-    return name if isinstance(name, str) and name else "message"
+def _tolerate(frame: Frame) -> None:
+    start = frame.payload["malformed"]
+    if frame.type in _CONTROL:
+        raise StreamProtocolError(f"the frame {frame.type} is not a JSON object: {start[:200]!r}")
+    _log.warning("frame %r is not a JSON object: %.200r", frame.type, start)
 
 
 def _place(frame: Frame, index: int) -> None:
@@ -276,13 +254,6 @@ def _step_id(frame: Frame) -> str:
 
 def _unusable(frame: Frame, fields: str) -> StreamProtocolError:
     return StreamProtocolError(f"the frame {frame.type} has no usable {fields}: {frame.data[:200]!r}")
-
-
-def _is_object(text: bytes) -> bool:
-    try:
-        return isinstance(decode_leniently(text), dict)
-    except ValueError:
-        return False
 
 
 def _is_object_list(value: object) -> TypeGuard[list[dict[str, Any]]]:

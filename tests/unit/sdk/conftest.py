@@ -65,6 +65,15 @@ class Side:
         result = client.flow("acme/it/two-step").execute(*args, **kwargs)
         return (result if self.kind == "sync" else asyncio.run(_awaited(result))), transport
 
+    def flow(self, exchanges: Sequence[Exchange], **options: Any) -> tuple[Any, ScriptedTransport]:
+        """A flow whose server answers with these exchanges."""
+        transport = ScriptedTransport(exchanges)
+        return self.client(transport, **options).flow("acme/it/two-step"), transport
+
+    def get(self, answer: Any) -> Any:
+        """What a method returned, awaited if the client is async."""
+        return answer if self.kind == "sync" else asyncio.run(_awaited(answer))
+
     def resume(self, paused: Any, results: Any) -> Any:
         if self.kind == "sync":
             return paused.resume_sync(tool_results=results)

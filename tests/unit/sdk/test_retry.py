@@ -59,7 +59,7 @@ REFUSED = APIConnectionError("refused", sent=False)
         (reply(401), False, False),
         (reply(409), False, False),
         (reply(307), False, False),
-        (APIConnectionError("reset", sent=True), False, False),
+        (APIConnectionError("reset", sent=True), False, True),
         (APITimeoutError("slow", sent=True), False, False),
         (APITimeoutError("connect", sent=False), False, False),
         (PoolTimeoutError("pool", sent=False), False, False),
