@@ -139,8 +139,18 @@ class FlowName:
         timeout: float | None,
         session_id: str | None,
     ) -> Submission:
+        request = ExecuteRequest.of(
+            message,
+            messages=None,
+            parameters=parameters,
+            block_overrides=block_overrides,
+            attachments=None,
+            tools=None,
+            tool_choice=None,
+            trace=trace,
+        )
         return Submission(
-            ExecuteRequest(message, None, parameters or {}, block_overrides, None, None, None, trace),
+            request,
             path=flow_path(self._name, version, "jobs"),
             session=self._session(session_id),
             timeout=limit(timeout),

@@ -28,7 +28,7 @@ _FROM_WIRE: Final = object()
 class Lenient(BaseModel):
     """An object as the service sent it. Constructible by field name or by the name on the wire."""
 
-    model_config = ConfigDict(populate_by_name=True, extra="allow", coerce_numbers_to_str=True)
+    model_config = ConfigDict(populate_by_name=True, extra="allow", coerce_numbers_to_str=True, defer_build=True)
 
     @classmethod
     def from_wire(cls, payload: dict[str, Any]) -> Self:

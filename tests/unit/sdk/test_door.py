@@ -1,4 +1,4 @@
-"""The public face: names, signatures, version."""
+"""The public face: names, version, rooms."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ import re
 import subprocess
 import sys
 
-import pytest
-
 import noukai_sdk
-from noukai_sdk import AsyncFlow, AsyncNoukai, Flow, Noukai
 
 EXPORTS = [
     "APIConnectionError",
@@ -90,40 +87,6 @@ def test_exports_are_locked() -> None:
 
 def test_version_is_the_distribution_s() -> None:
     assert noukai_sdk.__version__ == importlib.metadata.version("noukai-worker")
-
-
-def _arguments(function: object) -> list[tuple[str, object, object]]:
-    signature = inspect.signature(function)  # type: ignore[arg-type]
-    return [(p.name, p.kind, p.default) for p in signature.parameters.values()]
-
-
-@pytest.mark.parametrize("method", ["execute", "steps", "events"])
-def test_flows_take_the_same_arguments(method: str) -> None:
-    assert _arguments(getattr(Flow, method)) == _arguments(getattr(AsyncFlow, method))
-
-
-def test_clients_take_the_same_arguments_and_have_the_same_methods() -> None:
-    assert _arguments(Noukai.__init__) == _arguments(AsyncNoukai.__init__)
-    assert _arguments(Noukai.flow) == _arguments(AsyncNoukai.flow)
-
-    def public(kind: type) -> set[str]:
-        return {name for name in dir(kind) if not name.startswith("_")} - {"close", "aclose"}
-
-    assert public(Noukai) == public(AsyncNoukai)
-    assert public(Flow) == public(AsyncFlow)
-
-
-def test_arguments_of_the_published_sdk_are_taken() -> None:
-    common = (
-        "message parameters block_overrides attachments tools tool_choice tool_handler max_tool_rounds trace version"
-    )
-    wanted = {
-        "execute": f"{common} session_id messages timeout",
-        "steps": f"{common} session_id input_overrides",
-        "events": f"{common} session_id input_overrides run_remaining",
-    }
-    for method, names in wanted.items():
-        assert set(names.split()) <= {name for name, *_ in _arguments(getattr(Flow, method))}
 
 
 def test_every_module_says_what_it_is_for_and_protocol_does_no_io() -> None:

@@ -218,6 +218,7 @@ def test_a_last_frame_without_its_blank_line_counts_if_it_is_whole(side: Any, fr
     assert [event.event_type for event in events] == ["flow_completed"]
     events, error, _ = watched(side, [Exchange(chunks=[last[:-8]])])
     assert (events, error) == ([], None)
+    assert watched(side, [Exchange(chunks=[last[:-8]])], batches=True)[0] == []
 
 
 def test_a_live_trace_without_events_is_empty(side: Any) -> None:
