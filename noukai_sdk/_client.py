@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Generic, Literal, Self
+from typing import TYPE_CHECKING, Generic, Literal, Self
 
 import httpx
 
 from noukai_sdk._config import Config, LogHandler
 from noukai_sdk._flow import AsyncFlow, Flow
 from noukai_sdk._protocol.paths import flow_name
+from noukai_sdk._telemetry import spans
 from noukai_sdk._transport import LIMITS, Connection, HttpClient, tls_context
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
 
 NoukaiEnv = Literal["dev", "development", "production"]
 
@@ -43,6 +47,10 @@ class Noukai(_Client[httpx.Client]):
     NOUKAI_BASE_URL, else NOUKAI_ENV, else production. `timeout` (seconds) bounds silence, `max_retries` counts repeats
     that cannot be paid twice; 0 means 0 for both. `log_handler` gets a dict per request and response (WIRE.md 6.7).
     An `http_client` is used as the transport and never closed. Raises AuthenticationError and ValueError.
+
+    `otel=True`, or a `tracer`, makes an OpenTelemetry span of each call and stream, and sends its context on
+    (WIRE.md 6.8). `otel_steps` asks for the trace of each finished run, one more request, and adds a span per step;
+    `otel_step_payloads` puts what went in and came out on these, cut at 4,096 characters. Needs the extra "otel".
     """
 
     def __init__(
@@ -57,6 +65,10 @@ class Noukai(_Client[httpx.Client]):
         max_retries: int | None = 1,
         log_handler: LogHandler | None = None,
         log_payloads: bool = False,
+        otel: bool = False,
+        tracer: Tracer | None = None,
+        otel_steps: bool = False,
+        otel_step_payloads: bool = False,
         base_url: str | None = None,
         http_client: httpx.Client | None = None,
     ) -> None:
@@ -71,6 +83,7 @@ class Noukai(_Client[httpx.Client]):
             max_retries=max_retries,
             log_handler=log_handler,
             log_payloads=log_payloads,
+            telemetry=spans(otel=otel, tracer=tracer, steps=otel_steps, payloads=otel_step_payloads),
         )
         if http_client is None:
             http = httpx.Client(verify=tls_context(), limits=LIMITS, trust_env=not config.is_local)
@@ -112,6 +125,10 @@ class AsyncNoukai(_Client[httpx.AsyncClient]):
         max_retries: int | None = 1,
         log_handler: LogHandler | None = None,
         log_payloads: bool = False,
+        otel: bool = False,
+        tracer: Tracer | None = None,
+        otel_steps: bool = False,
+        otel_step_payloads: bool = False,
         base_url: str | None = None,
         http_client: httpx.AsyncClient | None = None,
     ) -> None:
@@ -126,6 +143,7 @@ class AsyncNoukai(_Client[httpx.AsyncClient]):
             max_retries=max_retries,
             log_handler=log_handler,
             log_payloads=log_payloads,
+            telemetry=spans(otel=otel, tracer=tracer, steps=otel_steps, payloads=otel_step_payloads),
         )
         if http_client is None:
             http = httpx.AsyncClient(verify=tls_context(), limits=LIMITS, trust_env=not config.is_local)

@@ -8,7 +8,7 @@ import os
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -16,6 +16,9 @@ import httpx
 from noukai_sdk._errors import AuthenticationError
 from noukai_sdk._protocol.paths import name
 from noukai_sdk._version import __version__
+
+if TYPE_CHECKING:
+    from noukai_sdk._spans import Spans
 
 LogHandler = Callable[[dict[str, Any]], None]
 
@@ -43,6 +46,7 @@ class Config:
     max_retries: int
     log_handler: LogHandler | None
     log_payloads: bool
+    telemetry: Spans | None = None
 
     @property
     def defaults(self) -> tuple[str, str] | None:
@@ -66,6 +70,7 @@ class Config:
         max_retries: int | None,
         log_handler: LogHandler | None,
         log_payloads: bool,
+        telemetry: Spans | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> Config:
         """Raises AuthenticationError for an unusable key, ValueError for everything else."""
@@ -81,6 +86,7 @@ class Config:
             max_retries=DEFAULT_MAX_RETRIES if max_retries is None else count(max_retries, "max_retries"),
             log_handler=log_handler,
             log_payloads=log_payloads,
+            telemetry=telemetry,
         )
 
 

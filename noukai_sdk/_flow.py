@@ -106,6 +106,7 @@ class Flow(FlowName):
         """
         refuse_async(tool_handler)
         dialogue = self._dialogue(
+            "steps",
             StepRequest(
                 message, parameters, attachments, input_overrides, block_overrides, False, tools, tool_choice, trace
             ),
@@ -149,6 +150,7 @@ class Flow(FlowName):
         """
         refuse_async(tool_handler)
         dialogue = self._dialogue(
+            "events",
             StepRequest(
                 message,
                 parameters,
@@ -248,6 +250,7 @@ class AsyncFlow(FlowName):
     ) -> AsyncEventStream[StepCompleted]:
         """As `Flow.steps`, to be iterated with `async for`."""
         dialogue = self._dialogue(
+            "steps",
             StepRequest(
                 message, parameters, attachments, input_overrides, block_overrides, False, tools, tool_choice, trace
             ),
@@ -283,6 +286,7 @@ class AsyncFlow(FlowName):
     ) -> AsyncEventStream[StreamEvent]:
         """As `Flow.events`, to be iterated with `async for`. Without a handler, `await event.resume(...)` answers tools."""
         dialogue = self._dialogue(
+            "events",
             StepRequest(
                 message,
                 parameters,

@@ -10,6 +10,7 @@ from noukai_sdk._config import checked_session_id, count, seconds
 from noukai_sdk._models.checkpoint import Checkpoint
 from noukai_sdk._models.requests import ExecuteRequest, StepRequest
 from noukai_sdk._protocol.dialogue import Dialogue
+from noukai_sdk._protocol.effects import Observe
 from noukai_sdk._protocol.execute import DEFAULT_TOOL_ROUNDS, Execution, ToolFunction
 from noukai_sdk._protocol.paths import Version, flow_path, step_path
 from noukai_sdk._protocol.stream import DEFAULT_MAX_FRAME_BYTES, StepMachine
@@ -56,10 +57,12 @@ class FlowName:
             max_retries=self._connection.config.max_retries,
             tool_handler=tool_handler,
             max_tool_rounds=_rounds(max_tool_rounds),
+            observe=self._observe("execute", version),
         )
 
     def _dialogue(
         self,
+        call: str,
         request: StepRequest,
         *,
         tool_handler: ToolFunction | None,
@@ -89,7 +92,12 @@ class FlowName:
             max_retries=self._connection.config.max_retries,
             tool_handler=tool_handler,
             max_tool_rounds=_rounds(max_tool_rounds),
+            observe=self._observe(call, version),
         )
+
+    def _observe(self, call: str, version: Version) -> Observe | None:
+        spans = self._connection.config.telemetry
+        return None if spans is None else spans.observe(call, self._name, version)
 
     def _session(self, session_id: str | None) -> str | None:
         return self._connection.config.session_id if session_id is None else checked_session_id(session_id)

@@ -29,6 +29,11 @@ HttpClient = TypeVar("HttpClient", httpx.Client, httpx.AsyncClient)
 
 # Streams hold a connection each, for minutes: room for many, and a wait for a free one is the exception (WIRE.md 8.12).
 LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=30.0)
+# What a `Send` cannot bring along: identity, framing, and what is set here (WIRE.md 1.3).
+PROTECTED_HEADERS = frozenset(
+    {"authorization", "x-noukai-api-version", "user-agent", "x-request-id", "content-type", "cookie", "x-session-id"}
+    | {"accept", "accept-encoding", "connection", "content-length", "transfer-encoding", "host"}
+)
 _log = logging.getLogger("noukai_sdk")
 
 
@@ -62,6 +67,7 @@ class Connection(Generic[HttpClient]):
         }
         if send.session_id is not None:
             headers["X-Session-Id"] = send.session_id
+        headers |= {name: value for name, value in send.headers if name.lower() not in PROTECTED_HEADERS}
         content = None
         if send.body is not None:
             headers["Content-Type"] = "application/json"

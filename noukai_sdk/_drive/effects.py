@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import httpx
 
-from noukai_sdk._errors import NoukaiError
 from noukai_sdk._protocol.effects import Call, Effect, Send
 from noukai_sdk._transport import Connection, failed_request, is_failure
 
@@ -17,7 +16,7 @@ SyncConnection = Connection[httpx.Client]
 AsyncConnection = Connection[httpx.AsyncClient]
 
 
-def advance(conversation: Generator[Effect, Any, T], outcome: Any, error: NoukaiError | None) -> Effect:
+def advance(conversation: Generator[Effect, Any, T], outcome: Any, error: Exception | None) -> Effect:
     """The next effect, after the outcome or the error of the last."""
     return conversation.send(outcome) if error is None else conversation.throw(error)
 
@@ -61,7 +60,7 @@ def call(effect: Call) -> Any:
     """What the user's function returns. Raises TypeError if it turns out to be async."""
     value = effect.function(effect.argument)
     if inspect.isawaitable(value):
-        if inspect.iscoroutine(value):
+        if hasattr(value, "close"):
             value.close()
         raise TypeError("tool_handler is async, but the client is sync; pass a plain function, or use AsyncNoukai")
     return value

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from noukai_sdk._errors import NoukaiError
-from noukai_sdk._protocol.effects import FINISH, READ, Call, Deliver, Effect, Send
+from noukai_sdk._protocol.effects import (
+    FINISH,
+    READ,
+    Call,
+    Conversation,
+    Deliver,
+    Effect,
+    Observe,
+    Send,
+    watched,
+)
 from noukai_sdk._protocol.execute import ToolFunction, check_tool_rounds
 from noukai_sdk._protocol.replies import odd_reply
 from noukai_sdk._protocol.retry import ask
@@ -24,9 +34,13 @@ class Dialogue:
     max_retries: int
     tool_handler: ToolFunction | None
     max_tool_rounds: int
+    observe: Observe | None = None
 
-    def run(self) -> Generator[Effect, Any, None]:
+    def run(self) -> Conversation[None]:
         """Yields effects until the flow has ended. Raises NoukaiError with the checkpoint in it."""
+        return watched(self._run(), self.observe)
+
+    def _run(self) -> Generator[Effect, Any, None]:
         machine = self.machine
         rounds = 0
         try:

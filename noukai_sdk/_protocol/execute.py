@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from noukai_sdk._errors import ToolCallLimitError
 from noukai_sdk._models.requests import ExecuteRequest, tool_messages
 from noukai_sdk._models.results import ExecuteResult, PausedResult
-from noukai_sdk._protocol.effects import Call, Effect, Reply, Send
+from noukai_sdk._protocol.effects import Call, Conversation, Effect, Observe, Reply, Send, watched
 from noukai_sdk._protocol.replies import json_object, odd_reply
 from noukai_sdk._protocol.retry import ask
 
@@ -31,14 +31,21 @@ class Execution:
     max_retries: int
     tool_handler: ToolFunction | None
     max_tool_rounds: int
+    observe: Observe | None = None
 
-    def start(self) -> Generator[Effect, Any, Result]:
+    def start(self) -> Conversation[Result]:
         """The fresh call, then the tool rounds."""
+        return watched(self._start(), self.observe)
+
+    def resume(self, paused: PausedResult, tool_results: Any) -> Conversation[Result]:
+        """The call that brings tool results, then further rounds."""
+        return watched(self._resume(paused, tool_results), self.observe)
+
+    def _start(self) -> Generator[Effect, Any, Result]:
         result = yield from self._ask(self.request.fresh_body(), self.session_id)
         return (yield from self._answer_tools(result))
 
-    def resume(self, paused: PausedResult, tool_results: Any) -> Generator[Effect, Any, Result]:
-        """The call that brings tool results, then further rounds."""
+    def _resume(self, paused: PausedResult, tool_results: Any) -> Generator[Effect, Any, Result]:
         result = yield from self._send_results(paused, tool_messages(tool_results, "tool_results"))
         return (yield from self._answer_tools(result))
 
