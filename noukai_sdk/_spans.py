@@ -19,7 +19,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from noukai_sdk._errors import NoukaiError
-from noukai_sdk._protocol.effects import FINISH, READ, Call, Conversation, Deliver, Effect, Observe, Send
+from noukai_sdk._protocol.effects import READ, Call, Conversation, Deliver, Effect, Observe, Send
 from noukai_sdk._protocol.paths import Version, flow_path, segment
 from noukai_sdk._step_spans import add_step_spans
 from noukai_sdk._version import __version__
@@ -164,7 +164,6 @@ def _body_of(send: Send) -> Generator[Effect, Any, bytes]:
         chunks = []
         while (chunk := (yield READ)) is not None:
             chunks.append(chunk)
-        yield FINISH
         body = b"".join(chunks)
     return body if reply.status == 200 else b""
 

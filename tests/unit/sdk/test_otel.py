@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
@@ -19,7 +20,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from noukai_sdk import APIConnectionError, FlowExecutionError, Noukai, ToolCallLimitError
+from noukai_sdk import APIConnectionError, AsyncNoukai, FlowExecutionError, Noukai, ToolCallLimitError
 from noukai_sdk.testing import Exchange, ScriptedTransport
 
 DONE = {"status": "completed", "result": 1, "flowId": "F", "blockCount": 1, "executionId": "E"}
@@ -302,8 +303,6 @@ def test_a_stream_that_is_left_ends_its_span_without_an_error(
 
 
 def test_a_cancelled_call_ends_its_span(recorded: Recorded) -> None:
-    from noukai_sdk import AsyncNoukai
-
     class Hangs(httpx.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             asked.set()
@@ -316,12 +315,27 @@ def test_a_cancelled_call_ends_its_span(recorded: Recorded) -> None:
         task = asyncio.create_task(client.flow("acme/it/two-step").execute("hi"))
         await asked.wait()
         task.cancel()
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(asyncio.CancelledError) as cancelled:
             await task
+        assert cancelled.value.__traceback__
         assert recorded.span.status.status_code is StatusCode.UNSET
 
     asked = asyncio.Event()
     asyncio.run(main())
+
+
+def test_an_interrupted_call_ends_its_span(recorded: Recorded) -> None:
+    class Interrupted(httpx.BaseTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            raise KeyboardInterrupt
+
+    http = httpx.Client(transport=Interrupted())
+    client = Noukai("nk_x", base_url="http://localhost", http_client=http, tracer=recorded.tracer)
+    # Whoever keeps the exception keeps the conversation alive, not its span.
+    with pytest.raises(KeyboardInterrupt) as interrupt:
+        client.flow("acme/it/two-step").execute("hi")
+    assert interrupt.value.__traceback__
+    assert recorded.span.status.status_code is StatusCode.UNSET
 
 
 def test_retries_stay_within_the_span(side: Any, recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -372,6 +386,60 @@ def test_steps_of_a_finished_run_become_spans_of_their_own_time(
     assert all(exchange.closed or exchange.drained for exchange in transport.exchanges)
 
 
+class _Service(BaseHTTPRequestHandler):
+    """One step stream and its trace, on a socket."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._say(b'event: run_started\ndata: {"executionId": "E"}\n\nevent: flow_completed\ndata: {"result": 1}\n\n')
+
+    def do_GET(self) -> None:
+        self._say(json.dumps(TRACE).encode())
+
+    def _say(self, body: bytes) -> None:
+        self.server.callers.append(self.client_address)  # type: ignore[attr-defined]
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def service() -> Iterator[ThreadingHTTPServer]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Service) as server:
+        server.callers = []  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_the_trace_of_a_stream_comes_over_the_stream_s_connection(
+    side: Any, recorded: Recorded, service: ThreadingHTTPServer
+) -> None:
+    url = f"http://127.0.0.1:{service.server_port}"
+    options: dict[str, Any] = {"api_key": "nk_x", "base_url": url, "otel_steps": True, **recorded.options}
+
+    async def iterate() -> None:
+        async with AsyncNoukai(**options) as client:
+            assert [event.event_type async for event in client.flow("a/b/c").events("hi")][-1] == "flow_completed"
+
+    if side.kind == "sync":
+        with Noukai(**options) as client:
+            assert [event.event_type for event in client.flow("a/b/c").events("hi")][-1] == "flow_completed"
+    else:
+        asyncio.run(iterate())
+    assert len(steps_of(recorded)) == 2
+    callers = service.callers  # type: ignore[attr-defined]
+    assert (len(callers), len(set(callers))) == (2, 1)
+
+
 def test_payloads_of_steps_are_cut(side: Any, recorded: Recorded) -> None:
     options = {**recorded.options, "otel_step_payloads": True}
     side.execute([Exchange.json(DONE), Exchange.json(TRACE)], "hi", options=options)
@@ -384,7 +452,7 @@ def test_payloads_of_steps_are_cut(side: Any, recorded: Recorded) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        Exchange.json({"detail": {"code": "RUN_NOT_FOUND", "message": "no"}}, 404),
+        Exchange.json(TRACE, 404),
         Exchange(error=httpx.ReadError("gone")),
         Exchange(chunks=[b'{"steps": [{"stepId"', httpx.ReadError("gone")]),
         Exchange(chunks=[b"<html>"]),
@@ -407,9 +475,20 @@ def test_a_trace_that_does_not_come_costs_nothing(
     assert recorded.span.status.status_code is StatusCode.UNSET
 
 
-def test_odd_fields_of_a_step_cost_only_themselves(side: Any, recorded: Recorded) -> None:
+def test_odd_fields_of_a_step_cost_only_themselves(
+    side: Any, recorded: Recorded, caplog: pytest.LogCaptureFixture
+) -> None:
     odd = [
-        {"stepId": 7, "attempt": None, "tokens": [], "startedAt": "yesterday", "completedAt": 5, "durationMs": "x"},
+        {
+            "stepId": 7,
+            "status": {},
+            "modelUsed": [],
+            "attempt": None,
+            "tokens": [],
+            "startedAt": "yesterday",
+            "completedAt": 5,
+            "durationMs": "x",
+        },
         {"startedAt": "2026-01-01T00:00:10", "completedAt": "2026-01-01T00:00:00Z", "tokens": {"prompt": "many"}},
         {"startedAt": "2026-01-01T00:00:10Z", "durationMs": 250},
     ]
@@ -419,10 +498,12 @@ def test_odd_fields_of_a_step_cost_only_themselves(side: Any, recorded: Recorded
     assert attributes(first) == {"noukai.step.id": 7, "noukai.step.duration_ms": "x"}
     assert second.start_time == second.end_time == 1767225610_000000000
     assert third.end_time == 1767225610_250000000
+    assert not caplog.messages
 
 
 def test_no_trace_is_fetched_for_a_pause(side: Any, recorded: Recorded) -> None:
-    side.execute([Exchange.json(PAUSED)], "hi", options={**recorded.options, "otel_steps": True})
+    _, transport = side.execute([Exchange.json(PAUSED)], "hi", options={**recorded.options, "otel_steps": True})
+    assert len(transport.requests) == 1
     assert attributes(recorded.span)["noukai.flow.status"] == "tool_calls_required"
 
 
