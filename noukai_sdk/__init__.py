@@ -44,6 +44,7 @@ from noukai_sdk._models.events import (
 from noukai_sdk._models.frames import Frame
 from noukai_sdk._models.requests import ChatMessage
 from noukai_sdk._models.results import ExecuteResult, PausedResult
+from noukai_sdk._relay import AsyncRelayFlow, RelayExecuteTransport, RelayFlow, RelaySyncExecuteTransport
 from noukai_sdk._streams import AsyncEventStream, EventStream
 from noukai_sdk._version import __version__
 
@@ -54,6 +55,7 @@ __all__ = [
     "AsyncEventStream",
     "AsyncFlow",
     "AsyncNoukai",
+    "AsyncRelayFlow",
     "AuthenticationError",
     "ChatMessage",
     "Checkpoint",
@@ -73,6 +75,9 @@ __all__ = [
     "PermissionDeniedError",
     "PoolTimeoutError",
     "RateLimitError",
+    "RelayExecuteTransport",
+    "RelayFlow",
+    "RelaySyncExecuteTransport",
     "RunStarted",
     "StepCompleted",
     "StepFailed",

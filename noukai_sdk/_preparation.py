@@ -56,7 +56,7 @@ class FlowName:
             timeout=None if timeout is None else seconds(timeout, "timeout"),
             max_retries=self._connection.config.max_retries,
             tool_handler=tool_handler,
-            max_tool_rounds=_rounds(max_tool_rounds),
+            max_tool_rounds=rounds(max_tool_rounds),
             observe=self._observe("execute", version),
         )
 
@@ -91,7 +91,7 @@ class FlowName:
             session_id=self._session(session_id),
             max_retries=self._connection.config.max_retries,
             tool_handler=tool_handler,
-            max_tool_rounds=_rounds(max_tool_rounds),
+            max_tool_rounds=rounds(max_tool_rounds),
             observe=self._observe(call, version),
         )
 
@@ -103,7 +103,7 @@ class FlowName:
         return self._connection.config.session_id if session_id is None else checked_session_id(session_id)
 
 
-def _rounds(max_tool_rounds: int | None) -> int:
+def rounds(max_tool_rounds: int | None) -> int:
     return DEFAULT_TOOL_ROUNDS if max_tool_rounds is None else count(max_tool_rounds, "max_tool_rounds")
 
 

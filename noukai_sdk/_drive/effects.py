@@ -62,7 +62,7 @@ def call(effect: Call) -> Any:
     if inspect.isawaitable(value):
         if hasattr(value, "close"):
             value.close()
-        raise TypeError("tool_handler is async, but the client is sync; pass a plain function, or use AsyncNoukai")
+        raise TypeError("this function is async, but the client is sync; pass a plain one, or use AsyncNoukai")
     return value
 
 
