@@ -23,7 +23,7 @@ from typing import Any
 
 from noukai_sdk._config import Config, count
 from noukai_sdk._errors import APIConnectionError
-from noukai_sdk._json import decode, encode
+from noukai_sdk._json import compact, decode, encode
 from noukai_sdk._protocol.effects import Call, Conversation, Reply, Send
 from noukai_sdk._protocol.paths import Version, flow_name, flow_path
 from noukai_sdk.adapters._seal import Broken, Seal
@@ -94,7 +94,7 @@ class Gate:
     ) -> None:
         _check_path(path)
         unknown = sorted(set(allow) - OPTIONAL_MEMBERS)
-        if isinstance(allow, str) or unknown:
+        if unknown:
             raise ValueError(f"allow takes a list of {', '.join(sorted(OPTIONAL_MEMBERS))}, not {allow!r}")
         self.bounds = bounds
         self._upstream = flow_path(flow_name(slug, org, project, None), version, "execute")
@@ -127,6 +127,8 @@ class Gate:
             reply = yield Send("POST", self._upstream, body, headers=trace)
         except APIConnectionError:
             return _plain(502, "UPSTREAM_UNAVAILABLE")
+        except ValueError:
+            return INVALID  # 1e999 can be read, as infinity, and not be written
         return self._answer(reply)
 
     def _parsed(self, raw: bytes) -> dict[str, Any]:
@@ -172,7 +174,7 @@ class Gate:
         if not isinstance(body, dict | list) or status != reply.status:
             return Answer(status, encode({"detail": "UPSTREAM_NON_JSON"}), headers)
         if self._seal is not None and isinstance(body, dict) and body.get("status") == "tool_calls_required":
-            return Answer(status, encode(self._seal.closed(body)), headers)
+            return Answer(status, compact(self._seal.closed(body)), headers)
         return Answer(status, reply.body or b"", headers)
 
 

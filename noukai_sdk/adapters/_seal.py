@@ -60,7 +60,7 @@ class Seal:
 
 def _split(step: object) -> tuple[str, int, str]:
     parts = step.rsplit(".", 2) if isinstance(step, str) else []
-    if len(parts) != 3 or not (parts[1].isascii() and parts[1].isdecimal() and len(parts[1]) < 10):
+    if len(parts) != 3 or not (parts[1].isdecimal() and len(parts[1]) < 10):
         raise Broken("this relay resumes only runs that it paused itself; return pausedAtStep as it came")
     return parts[0], int(parts[1]), parts[2]
 
@@ -68,12 +68,12 @@ def _split(step: object) -> tuple[str, int, str]:
 def _canonical(value: Any) -> Any:
     """The same for values that are the same to every JSON client: numbers are doubles, null is like missing."""
     if isinstance(value, dict):
-        return {key: _canonical(item) for key, item in value.items() if item is not None}
+        return {key: same for key, item in value.items() if (same := _canonical(item)) is not None}
     if isinstance(value, list):
         return [_canonical(item) for item in value]
     if isinstance(value, int | float) and not isinstance(value, bool):
         try:
             return float(value) + 0.0
         except OverflowError:
-            return None
+            return None  # as JavaScript writes it
     return value

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import inspect
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import fastapi
@@ -19,6 +22,7 @@ import starlette.applications
 import starlette.exceptions
 
 from noukai_sdk import AsyncNoukai, AsyncRelayFlow, Noukai, PausedResult, RelayFlow
+from noukai_sdk.adapters import _gate
 from noukai_sdk.adapters.relay import (
     DEFAULT_MAX_BODY_BYTES,
     DEFAULT_MAX_MESSAGES,
@@ -39,7 +43,14 @@ PAUSED: dict[str, Any] = {
     # The service's own turns may well be the system's.
     "toolCallMessages": [
         {"role": "system", "content": "secret prompt"},
-        {"role": "assistant", "content": None, "toolCalls": CALLS, "score": 1.0, "big": 12345678901234567890},
+        {
+            "role": "assistant",
+            "content": None,
+            "toolCalls": CALLS,
+            "score": 1.0,
+            "big": 12345678901234567890,
+            "huge": 10**400,
+        },
     ],
     "toolCalls": CALLS,
     "accumulatedOutputs": {"a": {"x": 0.5}},
@@ -208,6 +219,17 @@ def test_of_the_caller_s_headers_only_trace_context_goes_on(app: App) -> None:
     assert not {"cookie", "x-session-id", "x-request-id", "baggage"} & set(sent)
 
 
+def test_trace_context_that_no_header_can_hold_is_left_out(app: App) -> None:
+    odd: Any = "é" if app.framework == "flask" else "é".encode("latin-1")
+    app.mount().post({}, Exchange.json(DONE), {"traceparent": odd})
+    assert "traceparent" not in app.upstream.requests[0].headers
+
+
+def test_a_number_beyond_all_numbers_is_refused(app: App) -> None:
+    assert detail(app.mount().send(b'{"parameters": {"x": 1e999}}')) == (400, "INVALID_JSON")
+    assert not app.upstream.requests
+
+
 def test_no_body_is_forwarded_as_an_empty_object(app: App) -> None:
     app.mount().upstream.exchanges.append(Exchange.json(DONE))
     assert app.send(b"").status_code == 200
@@ -263,6 +285,27 @@ def test_a_body_that_is_announced_too_large_is_not_read() -> None:
     assert sent[0]["status"] == 413
 
 
+def test_a_body_that_never_ends_is_not_kept() -> None:
+    app = App("starlette").mount(max_body_bytes=10)
+    taken: list[int] = []
+    sent: list[Any] = []
+
+    async def ask() -> None:
+        async def receive() -> Any:
+            taken.append(1)
+            assert len(taken) < 5
+            return {"type": "http.request", "body": b"12345", "more_body": True}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": DEFAULT_RELAY_PATH, "headers": [], "query_string": b""}
+        await app.app(scope, receive, send)
+
+    asyncio.run(ask())
+    assert (sent[0]["status"], len(taken)) == (413, 3)
+
+
 def test_a_caller_who_goes_away_is_not_forwarded() -> None:
     app = App("starlette").mount()
     sent: list[Any] = []
@@ -287,10 +330,9 @@ def test_a_caller_who_goes_away_is_not_forwarded() -> None:
 
 
 def test_a_body_that_breaks_off_in_flask_is_not_forwarded() -> None:
-    app = App("flask").mount()
-    environ = {"wsgi.input": _Chunks([b'{"message"']), "CONTENT_LENGTH": "100"}
+    app = App("flask").mount(authorize=lambda _: None)
+    environ = {"wsgi.input": _Chunks([b"{}"]), "CONTENT_LENGTH": "100"}
     assert app.app.test_client().post(DEFAULT_RELAY_PATH, environ_overrides=environ).status_code == 400
-    assert not app.asked
     assert not app.upstream.requests
 
 
@@ -429,6 +471,7 @@ def test_a_client_of_another_language_may_write_the_same_pause_differently(app: 
     del turn["content"]
     turn["score"] = 1
     turn["big"] = 12345678901234567000
+    turn["huge"] = None
     resume["toolCallMessages"][1] = dict(reversed(turn.items()))
     resume["toolCallMessages"].append({"toolCallId": "c1", "output": "ok"})
     assert app.post(resume, Exchange.json(DONE)).status_code == 200
@@ -463,6 +506,7 @@ def _change(resume: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("pausedAtStep", lambda step: step.replace(".2.", ".1.")),
         ("pausedAtStep", lambda step: step.replace(".2.", ".3.")),
         ("pausedAtStep", lambda step: step.replace(".2.", ".-1.")),
+        ("pausedAtStep", lambda step: step.replace(".2.", f".{'9' * 5000}.")),
         ("pausedAtStep", lambda step: step.replace(".2.", ".².")),
         ("pausedAtStep", lambda step: step[:-1]),
         ("pausedAtStep", lambda step: step + "é"),
@@ -659,3 +703,17 @@ def test_no_framework_is_imported_before_it_is_used() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[]\n"
+
+
+GUIDE = (Path(__file__).parents[3] / "docs" / "relay.md").read_text()
+
+
+@pytest.mark.parametrize("example", re.findall(r"^```python\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL))
+def test_the_guide_s_examples_run(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOUKAI_API_KEY", "nk_x")
+    exec(compile(example, "docs/relay.md", "exec", dont_inherit=True), {"__name__": "guide"})
+
+
+def test_the_guide_names_every_answer_of_the_relay() -> None:
+    codes = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)*)"', inspect.getsource(_gate)))
+    assert codes == set(re.findall(r"^\| .* \| `([A-Z_]+)` \|", GUIDE, re.MULTILINE)) | {"POST"}
