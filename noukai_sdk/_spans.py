@@ -61,7 +61,7 @@ class _Seen:
                 if frame.checkpoint is not None:
                     self.learn(execution_id=frame.checkpoint.execution_id)
                     break
-        if delivered.is_last:
+        if delivered.frames:
             self.learn(status=_END_STATUS.get(delivered.frames[-1].type))
 
     def fail(self, error: BaseException) -> None:
