@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from noukai_sdk._models.requests import ChatMessage
     from noukai_sdk._models.results import ExecuteResult, PausedResult
     from noukai_sdk._models.traces import RunSummary, StepAttempts, StepTrace, Trace
+    from noukai_sdk._relay import AsyncRelayFlow, RelayExecuteTransport, RelayFlow, RelaySyncExecuteTransport
     from noukai_sdk._replay import replay, replay_scope, replay_scope_sync
     from noukai_sdk._runs import AsyncRun, Run
     from noukai_sdk._scope import current_session_id
@@ -79,6 +80,7 @@ __all__ = [
     "AsyncJob",
     "AsyncLiveTrace",
     "AsyncNoukai",
+    "AsyncRelayFlow",
     "AsyncRun",
     "AuthenticationError",
     "ChatMessage",
@@ -103,6 +105,9 @@ __all__ = [
     "PermissionDeniedError",
     "PoolTimeoutError",
     "RateLimitError",
+    "RelayExecuteTransport",
+    "RelayFlow",
+    "RelaySyncExecuteTransport",
     "ReplayDisabledError",
     "ReplayError",
     "ReplayForbiddenError",
@@ -162,6 +167,7 @@ _ROOMS = {
     "_models.requests": ("ChatMessage",),
     "_models.results": ("ExecuteResult", "PausedResult"),
     "_models.traces": ("RunSummary", "StepAttempts", "StepTrace", "Trace"),
+    "_relay": ("AsyncRelayFlow", "RelayExecuteTransport", "RelayFlow", "RelaySyncExecuteTransport"),
     "_replay": ("replay", "replay_scope", "replay_scope_sync"),
     "_runs": ("AsyncRun", "Run"),
     "_scope": ("current_session_id",),

@@ -141,6 +141,7 @@ class AsyncFlow(FlowName):
     ) -> AsyncEventStream[StepCompleted]:
         """As `Flow.steps`, to be iterated with `async for`."""
         dialogue = self._dialogue(
+            "steps",
             message,
             parameters=parameters,
             block_overrides=block_overrides,
@@ -182,6 +183,7 @@ class AsyncFlow(FlowName):
     ) -> AsyncEventStream[StreamEvent]:
         """As `Flow.events`, to be iterated with `async for`. Without a handler, `await event.resume(...)` answers tools."""
         dialogue = self._dialogue(
+            "events",
             message,
             parameters=parameters,
             block_overrides=block_overrides,

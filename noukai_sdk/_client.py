@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from noukai_sdk._config import DEFAULT_MAX_CONNECTIONS, Config, LogHandler
 from noukai_sdk._protocol.paths import flow_name
+from noukai_sdk._telemetry import spans
 
 if TYPE_CHECKING:
     import httpx
+    from opentelemetry.trace import Tracer
 
     from noukai_sdk._async_flow import AsyncFlow
     from noukai_sdk._drive.effects import AsyncConnection, SyncConnection
@@ -58,6 +60,10 @@ class Noukai(_Client):
     At most `max_connections` are open at once (None: any number); who waits for one longer than `pool_timeout` (seconds,
     by default the `timeout`) gets a PoolTimeoutError. An `http_client` sends instead of our own transport, within its
     own limits, and is never closed. Raises AuthenticationError and ValueError.
+
+    `otel=True`, or a `tracer`, makes an OpenTelemetry span of each call and stream, and sends its context on
+    (WIRE.md 6.8). `otel_steps` asks for the trace of each finished run, one more request, and adds a span per step;
+    `otel_step_payloads` puts what went in and came out on these, cut at 4,096 characters. Needs the extra "otel".
     """
 
     def __init__(
@@ -72,6 +78,10 @@ class Noukai(_Client):
         max_retries: int | None = None,
         log_handler: LogHandler | None = None,
         log_payloads: bool = False,
+        otel: bool = False,
+        tracer: Tracer | None = None,
+        otel_steps: bool = False,
+        otel_step_payloads: bool = False,
         base_url: str | None = None,
         max_connections: int | None = DEFAULT_MAX_CONNECTIONS,
         pool_timeout: float | None = None,
@@ -90,6 +100,7 @@ class Noukai(_Client):
             log_payloads=log_payloads,
             max_connections=max_connections,
             pool_timeout=pool_timeout,
+            telemetry=spans(otel=otel, tracer=tracer, steps=otel_steps, payloads=otel_step_payloads),
         )
         self._opened: SyncConnection | None = None
         self._http_client = http_client
@@ -137,6 +148,10 @@ class AsyncNoukai(_Client):
         max_retries: int | None = None,
         log_handler: LogHandler | None = None,
         log_payloads: bool = False,
+        otel: bool = False,
+        tracer: Tracer | None = None,
+        otel_steps: bool = False,
+        otel_step_payloads: bool = False,
         base_url: str | None = None,
         max_connections: int | None = DEFAULT_MAX_CONNECTIONS,
         pool_timeout: float | None = None,
@@ -155,6 +170,7 @@ class AsyncNoukai(_Client):
             log_payloads=log_payloads,
             max_connections=max_connections,
             pool_timeout=pool_timeout,
+            telemetry=spans(otel=otel, tracer=tracer, steps=otel_steps, payloads=otel_step_payloads),
         )
         self._opened: AsyncConnection | None = None
         self._http_client = http_client

@@ -7,11 +7,14 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from noukai_sdk._errors import AuthenticationError
 from noukai_sdk._protocol.paths import name
+
+if TYPE_CHECKING:
+    from noukai_sdk._spans import Spans
 
 LogHandler = Callable[[dict[str, Any]], None]
 
@@ -40,6 +43,7 @@ class Config:
     log_payloads: bool
     max_connections: int | None
     pool_timeout: float | None
+    telemetry: Spans | None = None
 
     @property
     def defaults(self) -> tuple[str, str] | None:
@@ -65,6 +69,7 @@ class Config:
         log_payloads: bool,
         max_connections: int | None,
         pool_timeout: float | None,
+        telemetry: Spans | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> Config:
         """Raises AuthenticationError for an unusable key, ValueError for everything else."""
@@ -82,6 +87,7 @@ class Config:
             log_payloads=log_payloads,
             max_connections=None if max_connections is None else _at_least_one(max_connections),
             pool_timeout=None if pool_timeout is None else seconds(pool_timeout, "pool_timeout"),
+            telemetry=telemetry,
         )
 
 

@@ -159,6 +159,7 @@ class Flow(FlowName):
         """
         refuse_async(tool_handler)
         dialogue = self._dialogue(
+            "steps",
             message,
             parameters=parameters,
             block_overrides=block_overrides,
@@ -208,6 +209,7 @@ class Flow(FlowName):
         """
         refuse_async(tool_handler)
         dialogue = self._dialogue(
+            "events",
             message,
             parameters=parameters,
             block_overrides=block_overrides,

@@ -11,6 +11,7 @@ from noukai_sdk._models.checkpoint import Checkpoint
 from noukai_sdk._models.requests import ExecuteRequest, Messages, StepRequest, ToolChoice
 from noukai_sdk._models.results import PausedResult
 from noukai_sdk._protocol.dialogue import Dialogue
+from noukai_sdk._protocol.effects import Observe
 from noukai_sdk._protocol.execute import DEFAULT_TOOL_ROUNDS, Execution, ToolFunction
 from noukai_sdk._protocol.frames import DEFAULT_MAX_FRAME_BYTES
 from noukai_sdk._protocol.jobs import Polls, Submission
@@ -123,7 +124,8 @@ class FlowName:
             timeout=limit(timeout),
             max_retries=self._connection.config.max_retries,
             tool_handler=tool_handler,
-            max_tool_rounds=_rounds(max_tool_rounds),
+            max_tool_rounds=rounds(max_tool_rounds),
+            observe=self._observe("execute", version),
             flow="/".join(self._name),
             version=version,
         )
@@ -155,6 +157,7 @@ class FlowName:
             session=self._session(session_id),
             timeout=limit(timeout),
             max_retries=self._connection.config.max_retries,
+            observe=self._observe("execute_async", version),
         )
 
     def _polls(self, execution_id: str, submitted_at: float | None = None) -> Polls:
@@ -167,6 +170,7 @@ class FlowName:
 
     def _dialogue(
         self,
+        call: str,
         message: str | None,
         *,
         parameters: dict[str, Any] | None,
@@ -213,14 +217,19 @@ class FlowName:
             session=self._session(session_id),
             max_retries=self._connection.config.max_retries,
             tool_handler=tool_handler,
-            max_tool_rounds=_rounds(max_tool_rounds),
+            max_tool_rounds=rounds(max_tool_rounds),
+            observe=self._observe(call, version),
         )
+
+    def _observe(self, call: str, version: Version) -> Observe | None:
+        spans = self._connection.config.telemetry
+        return None if spans is None else spans.observe(call, self._name, version)
 
     def _session(self, session_id: str | None) -> CallSession:
         return CallSession(self._name, checked_session_id(session_id), self._connection.config.session_id)
 
 
-def _rounds(max_tool_rounds: int | None) -> int:
+def rounds(max_tool_rounds: int | None) -> int:
     return DEFAULT_TOOL_ROUNDS if max_tool_rounds is None else count(max_tool_rounds, "max_tool_rounds")
 
 

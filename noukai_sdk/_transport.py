@@ -31,6 +31,11 @@ AnySender = TypeVar("AnySender", Sender, AsyncSender)
 USER_AGENT = (
     f"noukai-python/{__version__} (httpx/{httpx.__version__}; python/{platform.python_version()}; {platform.system()})"
 )
+# What a `Send` cannot bring along: identity, framing, and what is set here (WIRE.md 1.3).
+PROTECTED_HEADERS = frozenset(
+    {"authorization", "x-noukai-api-version", "user-agent", "x-request-id", "content-type", "cookie", "x-session-id"}
+    | {"accept", "accept-encoding", "connection", "content-length", "transfer-encoding", "host"}
+)
 _log = logging.getLogger("noukai_sdk")
 
 
@@ -74,6 +79,9 @@ class Connection(Generic[AnySender]):
         config = self.config
         headers = self._headers
         content = None
+        if send.headers:
+            brought = {name: value for name, value in send.headers if name.lower() not in PROTECTED_HEADERS}
+            headers = {**headers, **brought}
         if send.session_id is not None:
             headers = {**headers, "X-Session-Id": send.session_id}
         if send.body is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from noukai_sdk._drive.effects import (
@@ -16,16 +16,35 @@ from noukai_sdk._drive.effects import (
     call,
     open_response,
 )
-from noukai_sdk._errors import NoukaiError
-from noukai_sdk._protocol.effects import Call, Clock, Effect, Send, Sleep
+from noukai_sdk._protocol.effects import Call, Clock, Conversation, Reply, Send, Sleep
 
 T = TypeVar("T")
 
 
-def run(conversation: Generator[Effect, Any, T], connection: SyncConnection) -> T:
-    """Drive a call to its result."""
+def run(conversation: Conversation[T], connection: SyncConnection) -> T:
+    """Drive a call to its result, with a client's connection."""
+
+    def exchange(send: Send) -> Reply:
+        response = open_response(send, connection)
+        return connection.reply(send, response, response.content)
+
+    return converse(conversation, exchange)
+
+
+async def arun(conversation: Conversation[T], connection: AsyncConnection) -> T:
+    """Drive a call to its result, with a client's connection."""
+
+    async def exchange(send: Send) -> Reply:
+        response = await aopen_response(send, connection)
+        return connection.reply(send, response, response.content)
+
+    return await aconverse(conversation, exchange)
+
+
+def converse(conversation: Conversation[T], exchange: Callable[[Send], Reply]) -> T:
+    """Drive a call to its result; `exchange` sends its requests."""
     outcome: Any = None
-    error: NoukaiError | None = None
+    error: Exception | None = None
     try:
         while True:
             effect = advance(conversation, outcome, error)
@@ -39,20 +58,21 @@ def run(conversation: Generator[Effect, Any, T], connection: SyncConnection) -> 
                     time.sleep(effect.seconds)
                 case Send():
                     try:
-                        response = open_response(effect, connection)
-                        outcome = connection.reply(effect, response, response.content)
-                    except NoukaiError as failure:
+                        outcome = exchange(effect)
+                    except Exception as failure:  # noqa: BLE001 -- the conversation decides, and raises the rest again
                         error = failure
                 case _:
                     raise TypeError(f"a call cannot do {effect}")
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
+    finally:
+        conversation.close()
 
 
-async def arun(conversation: Generator[Effect, Any, T], connection: AsyncConnection) -> T:
-    """Drive a call to its result."""
+async def aconverse(conversation: Conversation[T], exchange: Callable[[Send], Awaitable[Reply]]) -> T:
+    """Drive a call to its result; `exchange` sends its requests."""
     outcome: Any = None
-    error: NoukaiError | None = None
+    error: Exception | None = None
     try:
         while True:
             effect = advance(conversation, outcome, error)
@@ -66,11 +86,12 @@ async def arun(conversation: Generator[Effect, Any, T], connection: AsyncConnect
                     await asyncio.sleep(effect.seconds)
                 case Send():
                     try:
-                        response = await aopen_response(effect, connection)
-                        outcome = connection.reply(effect, response, response.content)
-                    except NoukaiError as failure:
+                        outcome = await exchange(effect)
+                    except Exception as failure:  # noqa: BLE001 -- the conversation decides, and raises the rest again
                         error = failure
                 case _:
                     raise TypeError(f"a call cannot do {effect}")
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
+    finally:
+        conversation.close()

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import httpx
 
-from noukai_sdk._errors import NoukaiError
 from noukai_sdk._failures import failed_request, is_failure
 from noukai_sdk._http.senders import AsyncSender, Sender
 from noukai_sdk._protocol.effects import Call, Effect, Send
@@ -19,7 +18,7 @@ SyncConnection = Connection[Sender]
 AsyncConnection = Connection[AsyncSender]
 
 
-def advance(conversation: Generator[Effect, Any, T], outcome: Any, error: NoukaiError | None) -> Effect:
+def advance(conversation: Generator[Effect, Any, T], outcome: Any, error: Exception | None) -> Effect:
     """The next effect, after the outcome or the error of the last."""
     return conversation.send(outcome) if error is None else conversation.throw(error)
 
@@ -65,9 +64,9 @@ def call(effect: Call) -> Any:
     """What the user's function returns. Raises TypeError if it turns out to be async."""
     value = effect.function(effect.argument)
     if inspect.isawaitable(value):
-        if inspect.iscoroutine(value):
+        if hasattr(value, "close"):
             value.close()
-        raise TypeError("tool_handler is async, but the client is sync; pass a plain function, or use AsyncNoukai")
+        raise TypeError("this function is async, but the client is sync; pass a plain one, or use AsyncNoukai")
     return value
 
 

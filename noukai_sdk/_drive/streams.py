@@ -48,7 +48,7 @@ class Batches(Iterator[list[Frame]]):
         if self._timeout is not None and self._deadline is None:
             self._deadline = Deadline(self._timeout)
         outcome: Any = None
-        error: NoukaiError | None = None
+        error: Exception | None = None
         try:
             while True:
                 effect = advance(self._dialogue, outcome, error)
@@ -65,6 +65,8 @@ class Batches(Iterator[list[Frame]]):
                     outcome = self._perform(effect)
                 except NoukaiError as failure:
                     error = failure if self._deadline is None else self._deadline.explain(failure)
+                except Exception as failure:  # noqa: BLE001 -- the conversation sees it, and raises it again
+                    error = failure
         except BaseException:
             self._give_up()
             raise
@@ -158,7 +160,7 @@ class AsyncBatches(AsyncIterator[list[Frame]]):
 
     async def __anext__(self) -> list[Frame]:
         outcome: Any = None
-        error: NoukaiError | None = None
+        error: Exception | None = None
         try:
             while True:
                 try:
@@ -174,7 +176,7 @@ class AsyncBatches(AsyncIterator[list[Frame]]):
                         outcome = await self._perform(effect)
                     else:
                         outcome = await self._perform_in_time(effect, self._timeout)
-                except NoukaiError as failure:
+                except Exception as failure:
                     if type(effect) is Call:
                         raise
                     error = failure

@@ -8,7 +8,7 @@ from typing import Any
 
 from noukai_sdk._errors import NoukaiError
 from noukai_sdk._protocol.body import read
-from noukai_sdk._protocol.effects import Call, Effect, Send
+from noukai_sdk._protocol.effects import Call, Conversation, Effect, Observe, Send, watched
 from noukai_sdk._protocol.execute import ToolFunction, check_tool_rounds
 from noukai_sdk._protocol.replay import play_steps
 from noukai_sdk._protocol.session import CallSession
@@ -25,9 +25,13 @@ class Dialogue:
     max_retries: int
     tool_handler: ToolFunction | None
     max_tool_rounds: int
+    observe: Observe | None = None
 
-    def run(self) -> Generator[Effect, Any, None]:
+    def run(self) -> Conversation[None]:
         """Yields effects until the flow, or its recording, has ended. Raises NoukaiError with the checkpoint in it."""
+        return watched(self._run(), self.observe)
+
+    def _run(self) -> Generator[Effect, Any, None]:
         machine = self.machine
         rounds = 0
         try:

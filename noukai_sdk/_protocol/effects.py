@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 from noukai_sdk._models.frames import Frame
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send a request; the outcome is a `Reply`. `timeout` in seconds, None for the client's."""
+    """Send a request; the outcome is a `Reply`. `timeout` in seconds, None for the client's.
+
+    `headers` come on top of the client's own, and never replace them (WIRE.md 1.3).
+    """
 
     method: str
     path: str
@@ -20,6 +23,7 @@ class Send:
     timeout: float | None = None
     stream: bool = False
     attempt: int = 1
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +79,17 @@ READ: Final = Read()
 FINISH: Final = Finish()
 
 Effect = Send | Sleep | Clock | Call | Read | Finish | Deliver
+
+T = TypeVar("T")
+Conversation = Generator[Effect, Any, T]
+
+
+class Observe(Protocol):
+    """Gives a conversation that does the same as the one it is given, and is watched."""
+
+    def __call__(self, conversation: Conversation[T], /) -> Conversation[T]: ...
+
+
+def watched(conversation: Conversation[T], observe: Observe | None) -> Conversation[T]:
+    """The conversation, watched if anybody watches."""
+    return conversation if observe is None else observe(conversation)

@@ -12,7 +12,7 @@ from noukai_sdk._models.origin import Origin
 from noukai_sdk._models.requests import ExecuteRequest, tool_messages
 from noukai_sdk._models.results import ExecuteResult, PausedResult
 from noukai_sdk._protocol.cassette import Cassette
-from noukai_sdk._protocol.effects import Call, Effect, Reply, Send
+from noukai_sdk._protocol.effects import Call, Conversation, Effect, Observe, Reply, Send, watched
 from noukai_sdk._protocol.paths import Version
 from noukai_sdk._protocol.replay import play_execution
 from noukai_sdk._protocol.replies import json_object, object_in
@@ -41,18 +41,26 @@ class Execution:
     flow: str | None = None
     version: Version = "production"
 
-    def start(self) -> Generator[Effect, Any, Result]:
+    observe: Observe | None = None
+
+    def start(self) -> Conversation[Result]:
         """The fresh call, then the tool rounds; or what a recording answers."""
+        return watched(self._start(), self.observe)
+
+    def resume(self, paused: PausedResult, tool_results: Any) -> Conversation[Result]:
+        """The call that brings tool results, then further rounds.
+
+        Raises RuntimeError for a pause that was resumed before. A call that the server did not take is none.
+        """
+        return watched(self._resume(paused, tool_results), self.observe)
+
+    def _start(self) -> Generator[Effect, Any, Result]:
         if (cassette := self.session.cassette) is not None:
             return (yield from self._play(cassette))
         result = yield from self._ask(self.request.fresh_body(), self.session.id, is_fresh=True)
         return (yield from self._answer_tools(result))
 
-    def resume(self, paused: PausedResult, tool_results: Any) -> Generator[Effect, Any, Result]:
-        """The call that brings tool results, then further rounds.
-
-        Raises RuntimeError for a pause that was resumed before. A call that the server did not take is none.
-        """
+    def _resume(self, paused: PausedResult, tool_results: Any) -> Generator[Effect, Any, Result]:
         self.session.refuse_replay("resuming a PausedResult")
         messages = tool_messages(tool_results, "tool_results")
         encode(messages)  # raises ValueError, before this is the one resume

@@ -9,7 +9,7 @@ from typing import Any
 from noukai_sdk._errors import APITimeoutError, FlowNotFoundError, NoukaiError
 from noukai_sdk._models.jobs import JobAccepted, JobStatus
 from noukai_sdk._models.requests import ExecuteRequest
-from noukai_sdk._protocol.effects import CLOCK, Effect, Send, Sleep
+from noukai_sdk._protocol.effects import CLOCK, Effect, Observe, Send, Sleep, watched
 from noukai_sdk._protocol.replies import object_in
 from noukai_sdk._protocol.retry import ask, is_transient
 from noukai_sdk._protocol.session import CallSession
@@ -32,13 +32,18 @@ class Submission:
     session: CallSession
     timeout: float | None
     max_retries: int
+    observe: Observe | None = None
 
     def run(self) -> Generator[Effect, Any, tuple[JobAccepted, float]]:
         """The receipt, and when it came by the clock of `Clock`."""
+        accepted = yield from watched(self._submit(), self.observe)
+        return accepted, (yield CLOCK)
+
+    def _submit(self) -> Generator[Effect, Any, JobAccepted]:
         self.session.refuse_replay("execute_async()")
         send = Send("POST", self.path, self.request.fresh_body(), self.session.id, self.timeout)
         reply = yield from ask(send, self.max_retries)
-        return object_in(reply, JobAccepted, "the receipt of a job"), (yield CLOCK)
+        return object_in(reply, JobAccepted, "the receipt of a job")
 
 
 @dataclass(frozen=True, slots=True)
