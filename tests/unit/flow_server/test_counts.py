@@ -10,8 +10,9 @@ import httpx
 import pytest
 
 from noukai_worker.dev.flow_server import create_app
+from noukai_worker.dev.flow_server.clock import Clock
 from noukai_worker.dev.flow_server.flows import Flow, Step
-from noukai_worker.dev.flow_server.ledger import Clock, Ledger
+from noukai_worker.dev.flow_server.ledger import Ledger
 from noukai_worker.dev.flow_server.runs import Run
 
 
@@ -37,7 +38,7 @@ def test_a_stepped_run_is_found_by_each_of_its_names(caller: Any) -> None:
         assert {entry["execution_id"] for entry in counts["requests"]} == {execution_id}
         run = counts["runs"][execution_id]
         assert run["steps"] == steps
-        assert run["requests"] == {"execute": 0, "step": 2}
+        assert run["requests"] == {"execute": 0, "step": 2, "jobs": 0}
         assert (run["message"], run["session_id"], run["trigger"], run["status"]) == (
             "my text",
             "session-7",

@@ -123,7 +123,7 @@ def test_a_resume_belongs_to_the_session_of_the_first_call(caller: Any) -> None:
     ).json()
     caller.execute("acme/demo/tools-enabled", **resume(pause, answered(pause)))
     counts = caller.counts(session_id="s-1")
-    assert counts["sessions"]["s-1"]["requests"] == {"execute": 2, "step": 0}
+    assert counts["sessions"]["s-1"]["requests"] == {"execute": 2, "step": 0, "jobs": 0}
     assert counts["sessions"]["s-1"]["executions"] == 1
 
 
