@@ -1,4 +1,4 @@
-"""Failures by probability, reproducible: the n-th execution of a step has one fate for a given seed."""
+"""Failures by probability, reproducible: for a given seed the n-th execution of a step has one fate."""
 
 from __future__ import annotations
 

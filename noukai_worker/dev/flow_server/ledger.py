@@ -81,14 +81,15 @@ class Ledger:
         """Note a fresh run."""
         self._entry(run).executions += 1
 
-    def step(self, run: Run, step_id: str, mark: Mark) -> None:
-        """Note what happened to a step."""
+    def step(self, run: Run, step_id: str, mark: Mark) -> int:
+        """Note what happened to a step; return how often it now has, over all runs."""
         self._entry(run).steps.setdefault(step_id, Counter())[mark] += 1
         self._marks[run.flow.path, step_id, mark] += 1
+        return self._marks[run.flow.path, step_id, mark]
 
-    def count(self, flow: str, step_id: str, mark: Mark) -> int:
-        """Return how often something happened to a step of a flow, over all runs."""
-        return self._marks[flow, step_id, mark]
+    def failures(self, flow: str, step_id: str) -> int:
+        """Return how often a step of a flow has failed."""
+        return self._marks[flow, step_id, "failed"]
 
     def counts(self, wanted: dict[str, str]) -> dict[str, Any]:
         """Return the ledger as JSON, narrowed to ``wanted`` (flow, session_id, message, execution_id)."""

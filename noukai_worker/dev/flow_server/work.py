@@ -107,17 +107,17 @@ class Work:
             await self.sink.emit(*step_events.started(step, local))
             record = run.begin_step(step, now())
             record.input = values["input"]
-            self._mark(step, "started")
+            ordinal = "started", self._mark(step, "started")
             if not step.loop:
                 await self._show_prompt(step, record)
         else:
             record = run.resume_step(step, now())
-            self._mark(step, "resumed")
+            ordinal = "resumed", self._mark(step, "resumed")
         if step.gate is not None:
             with self.service.gates.named(text_of(fill(step.gate, values))).queue() as opened:
                 await self.sink.wait_for(opened.wait)
         await self.sink.wait(step.delay)
-        if self._fails(step):
+        if self._fails(step, *ordinal):
             return await self._fail(step, record)
         if pause := self._ask_for_tools(step, turn, values):
             return pause
@@ -127,8 +127,8 @@ class Work:
             output = await self._say(step, values)
         return await self._complete(step, record, output, local)
 
-    def _mark(self, step: Step, mark: Mark) -> None:
-        self.service.ledger.step(self.run, step.id, mark)
+    def _mark(self, step: Step, mark: Mark) -> int:
+        return self.service.ledger.step(self.run, step.id, mark)
 
     def _values(self, position: int) -> JsonObject:
         run = self.run
@@ -145,14 +145,13 @@ class Work:
             await self.sink.emit(*step_events.prompted(record))
             record.input_shown = True
 
-    def _fails(self, step: Step) -> bool:
+    def _fails(self, step: Step, *ordinal: object) -> bool:
         failure, path = step.failure, self.run.flow.path
         if failure is None:
             return False
-        count = self.service.ledger.count
         if failure.times is not None:
-            return count(path, step.id, "failed") < failure.times
-        return self.service.chance.strikes(failure.probability or 0, path, step.id, count(path, step.id, "started"))
+            return self.service.ledger.failures(path, step.id) < failure.times
+        return self.service.chance.strikes(failure.probability or 0, path, step.id, *ordinal)
 
     async def _fail(self, step: Step, record: StepRecord) -> Failed:
         assert step.failure is not None

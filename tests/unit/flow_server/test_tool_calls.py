@@ -127,14 +127,6 @@ def test_a_resume_belongs_to_the_session_of_the_first_call(caller: Any) -> None:
     assert counts["sessions"]["s-1"]["executions"] == 1
 
 
-def test_resuming_twice_works_twice_and_shows(caller: Any) -> None:
-    pause = caller.execute("acme/demo/tools-enabled", message="x", tools=WEATHER).json()
-    for _ in range(2):
-        body = caller.execute("acme/demo/tools-enabled", **resume(pause, answered(pause))).json()
-        assert body["status"] == "completed"
-    assert caller.counts()["runs"][pause["executionId"]]["steps"]["answer"]["completed"] == 2
-
-
 def _refused(answer: Any) -> tuple[int, str]:
     return answer.status_code, answer.json()["detail"]["code"]
 
