@@ -38,6 +38,10 @@ class Watchers:
             if not queues:
                 self._queues.pop(run.execution_id, None)
 
+    def has(self, run: Run) -> bool:
+        """Tell whether anybody watches ``run``."""
+        return run.execution_id in self._queues
+
     def tell(self, run: Run, news: News) -> None:
         """Tell those who watch ``run``."""
         for queue in self._queues.get(run.execution_id, ()):
@@ -57,7 +61,7 @@ class Watched:
     async def emit(self, event: str, data: Mapping[str, object]) -> bool:
         """Send an event; False if the caller cannot have understood it."""
         whole = await self._sink.emit(event, data)
-        if event in _NEWS:
+        if event in _NEWS and self._watchers.has(self._run):
             if "stepIndex" in data:
                 data = {**data, "stepIndex": self._run.step_position(str(data["stepId"]))}
             self._watchers.tell(self._run, (event, data))

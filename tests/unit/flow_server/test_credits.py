@@ -10,6 +10,7 @@ import pytest
 
 from noukai_worker.dev.flow_server import FlowServerError, create_app, pairs
 from noukai_worker.dev.flow_server.__main__ import main
+from tests.support.flow_server import refused
 
 COSTLY = "acme/test/costly"
 POOR = {"Authorization": "Bearer nk_poor"}
@@ -20,11 +21,6 @@ def one_cent(caller: Any) -> Iterator[None]:
     caller.control("POST", "credits", {"nk_poor": "0.01"})
     yield
     assert caller.control("GET", "credits")["credits"]["nk_broke"] == "0"
-
-
-def refused(answer: Any) -> tuple[int, str]:
-    assert answer.headers["x-request-id"]
-    return answer.status_code, answer.json()["detail"]["code"]
 
 
 def balance(caller: Any) -> Decimal:

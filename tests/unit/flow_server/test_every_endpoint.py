@@ -11,6 +11,7 @@ import pytest
 
 from noukai_worker.dev.flow_server import create_app
 from noukai_worker.dev.flow_server.manners import CALLS, KINDS, READS, EndpointName
+from tests.support.flow_server import refused
 
 TWO = "acme/demo/two-step"
 
@@ -34,6 +35,7 @@ TARGETS = (
     Target("live_trace", "GET", f"/seq/{TWO}/runs/{{run}}/trace/stream", 200),
     Target("session", "GET", "/seq/sessions/{session}", 200),
 )
+
 EACH = pytest.mark.parametrize("target", TARGETS, ids=[target.name for target in TARGETS])
 
 
@@ -51,15 +53,6 @@ def ask(caller: Any) -> Any:
         return caller.http.request(method or target.method, url, **body)
 
     return ask
-
-
-def refused(answer: httpx.Response) -> tuple[int, str]:
-    assert answer.headers["x-request-id"].startswith("req_")
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.json().keys() == {"detail"}
-    assert answer.json()["detail"].keys() == {"code", "message"}
-    assert answer.json()["detail"]["message"]
-    return answer.status_code, answer.json()["detail"]["code"]
 
 
 def test_all_endpoints_are_here() -> None:

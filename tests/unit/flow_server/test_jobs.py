@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from noukai_worker.dev.flow_server import Flow, Step, create_app, running
+from tests.support.flow_server import refused
 
 
 def submitted(caller: Any, path: str, **body: Any) -> dict[str, Any]:
@@ -32,10 +33,6 @@ def until_over(caller: Any, path: str, execution_id: str) -> tuple[list[str], di
             statuses.append(state["status"])
         if state["status"] in ("completed", "failed"):
             return statuses, state
-
-
-def refused(answer: Any) -> tuple[int, str]:
-    return answer.status_code, answer.json()["detail"]["code"]
 
 
 def test_a_job_is_accepted_pending_then_completed(caller: Any) -> None:

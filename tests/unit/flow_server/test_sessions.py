@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from noukai_worker.dev.flow_server import Flow, Step
 from noukai_worker.dev.flow_server.answers import Refusal
-from noukai_worker.dev.flow_server.runs import Run
 from noukai_worker.dev.flow_server.sessions import Sessions
+from tests.support.flow_server import a_run, refused
 
 TWO = "acme/demo/two-step"
 TOOLS = [{"type": "function", "function": {"name": "get_weather"}}]
@@ -134,11 +133,6 @@ def test_a_flow_without_snapshots_says_so(caller: Any, session_id: str) -> None:
     assert [(step["inputSnapshot"], step["outputSnapshot"]) for step in record["steps"]] == [(None, None)]
 
 
-def refused(answer: Any) -> tuple[int, str]:
-    assert answer.headers["x-request-id"]
-    return answer.status_code, answer.json()["detail"]["code"]
-
-
 @pytest.mark.parametrize("wrong", ["x", "1234", "g" * 8 + "-0000-0000-0000-" + "0" * 12, "0" * 32])
 def test_a_session_is_asked_for_by_uuid(caller: Any, wrong: str) -> None:
     assert refused(session(caller, wrong)) == (400, "SESSION_ID_INVALID")
@@ -185,25 +179,9 @@ def test_reads_of_sessions_are_counted(caller: Any, session_id: str) -> None:
     assert counts["sessions"][session_id]["reads"] == {"session": 1}
 
 
-def a_run(session_id: str | None, key: str = "nk_x") -> Run:
-    return Run(
-        flow=Flow(path="a/b/c", steps=(Step(id="s"),)),
-        version="production",
-        trigger="execute",
-        session_id=session_id,
-        message="x",
-        messages=[],
-        parameters={},
-        attachments=[],
-        trace=False,
-        started_at=0.0,
-        key=key,
-    )
-
-
 def test_a_session_that_has_lost_a_run_is_pruned_whole(session_id: str) -> None:
     sessions = Sessions()
-    first, second, none = a_run(session_id), a_run(session_id), a_run(None)
+    first, second, none = a_run(session_id=session_id), a_run(session_id=session_id), a_run()
     for run in (first, second, none):
         sessions.add(run)
     sessions.forget(none)
@@ -217,7 +195,7 @@ def test_the_oldest_session_is_forgotten_beyond_the_limit() -> None:
     sessions = Sessions(limit=2)
     ids = [str(uuid.uuid4()) for _ in range(3)]
     for session_id in ids:
-        sessions.add(a_run(session_id))
+        sessions.add(a_run(session_id=session_id))
     with pytest.raises(Refusal, match="404"):
         sessions.runs(ids[0], "nk_x")
     assert len(sessions.runs(ids[2], "nk_x")) == 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
 import threading
 from collections.abc import Callable
 from datetime import datetime
@@ -14,6 +16,8 @@ import pytest
 from starlette.types import Message
 
 from noukai_worker.dev.flow_server import Flow, Step, create_app, events
+from noukai_worker.dev.flow_server.live import Watchers
+from tests.support.flow_server import a_run
 
 TWO = "acme/demo/two-step"
 
@@ -221,16 +225,35 @@ def test_a_stepped_run_is_followed_over_its_calls(caller: Any, read_frames: Call
     ]
 
 
-def test_leaving_an_execute_ends_its_live_trace(caller: Any) -> None:
+def hanging_execute(caller: Any, path: str, message: str) -> socket.socket:
+    """Begin an execute that waits at the gate ``message``; closing the socket is leaving it."""
+    body = json.dumps({"message": message}).encode()
+    head = f"POST /api/v1/seq/{path}/execute HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer nk_x\r\n"
+    connection = socket.create_connection((caller.server.host, caller.server.port))
+    connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    caller.wait_at_gate(message)
+    return connection
+
+
+def test_leaving_an_execute_ends_its_live_trace(caller: Any, read_frames: Callable[[str], list[Any]]) -> None:
     path = "acme/test/gated"
-    with pytest.raises(httpx.ReadTimeout):
-        caller.http.post(caller.url(path, "execute"), json={"message": "left"}, timeout=0.3)
-    caller.wait_for(lambda counts: [run["status"] for run in counts["runs"].values()] == ["failed"])
+    connection = hanging_execute(caller, path, "left")
     (execution_id,) = caller.counts()["runs"]
-    text = caller.run(path, execution_id, "trace/stream").text
-    assert "step_error" in text
-    assert "ABANDONED" in text
-    assert "flow_completed" not in text
+    live = watched(caller, path, execution_id, "step_started", connection.close)
+    told = read_frames(live)
+    assert [name for name, _ in told] == ["run_started", "step_started", "step_error"]
+    assert told[-1][1]["error"]["code"] == "ABANDONED"
+    assert caller.run(path, execution_id, "trace/stream").text == live
+    assert caller.run(path, execution_id, "trace").json()["flowRun"]["status"] == "failed"
+
+
+def test_who_does_not_watch_any_more_is_forgotten() -> None:
+    run, watchers = a_run(), Watchers()
+    with watchers.watching(run) as first, watchers.watching(run) as second:
+        watchers.tell(run, ("step_started", {}))
+    watchers.tell(run, None)
+    assert (first.qsize(), second.qsize()) == (1, 1)
+    assert watchers._queues == {}
 
 
 def test_a_silent_live_trace_is_kept_open_with_comments(caller: Any, monkeypatch: pytest.MonkeyPatch) -> None:
