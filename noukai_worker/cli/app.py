@@ -105,10 +105,18 @@ def flow_server(
     broke_api_key: Annotated[
         list[str] | None, typer.Option(metavar="KEY", help="402 for this key (repeatable).")
     ] = None,
+    credit: Annotated[
+        list[str] | None,
+        typer.Option("--credits", metavar="KEY=USD", help="What this key's runs may use up (repeatable)."),
+    ] = None,
+    project: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=ORG/PROJECT", help="This key is good only there (repeatable).")
+    ] = None,
     flows: Annotated[Path | None, typer.Option(help="TOML file of flows to offer beside the samples.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Makes failures by probability the same at every start.")] = None,
 ) -> int:
     """Run a local Noukai: sample flows, and your own."""
-    from ..dev.flow_server import FlowServerError, load_flows, serve  # an extra
+    from ..dev.flow_server import FlowServerError, load_flows, pairs, serve  # an extra
 
     try:
         serve(
@@ -116,7 +124,10 @@ def flow_server(
             port,
             api_keys=api_key or (),
             broke_api_keys=broke_api_key or (),
+            credits=pairs("--credits", credit or ()),
+            projects=pairs("--project", project or ()),
             flows=load_flows(str(flows)) if flows else None,
+            seed=seed,
         )
     except FlowServerError as error:
         raise InvalidRequest(str(error)) from None

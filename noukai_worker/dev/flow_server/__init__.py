@@ -1,8 +1,7 @@
 """A local Noukai: an independent server of the service's protocol, with sample flows, counts and bad manners.
 
 `create_app` makes the ASGI application, `serve` runs it, `running` runs it beside a test, `load_flows` reads a flow
-file (its format is described in `flow_file`). ``GET /_control/counts`` tells what was executed, ``POST
-/_control/manners`` orders trouble (`manners`).
+file. The format of flow files and all endpoints are described in docs/flow-server.md.
 """
 
 from .app import create_app
@@ -10,6 +9,7 @@ from .errors import FlowFileError, FlowServerError
 from .flow_file import load_flows
 from .flows import Burst, Chunks, Failure, Flow, Step, Tokens, ToolCall
 from .manners import Manner, Order
+from .options import Options, pairs
 from .server import RunningServer, running, serve
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "FlowFileError",
     "FlowServerError",
     "Manner",
+    "Options",
     "Order",
     "RunningServer",
     "Step",
@@ -27,6 +28,7 @@ __all__ = [
     "ToolCall",
     "create_app",
     "load_flows",
+    "pairs",
     "running",
     "serve",
 ]

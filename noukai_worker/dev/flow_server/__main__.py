@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .errors import FlowServerError
 from .flow_file import load_flows
+from .options import pairs
 from .server import DEFAULT_HOST, DEFAULT_PORT, RunningServer, serve
 
 
@@ -29,10 +30,13 @@ def main(arguments: list[str] | None = None) -> int:
         serve(
             options.host,
             options.port,
+            ready=ready,
             api_keys=options.api_key,
             broke_api_keys=options.broke_api_key,
+            credits=pairs("--credits", options.credits),
+            projects=pairs("--project", options.project),
             flows=load_flows(options.flows) if options.flows else None,
-            ready=ready,
+            seed=options.seed,
         )
     except FlowServerError as exc:
         sys.stderr.write(f"flow server: {exc}\n")
@@ -54,7 +58,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--broke-api-key", action="append", default=[], metavar="KEY", help="402 for this key (repeatable)"
     )
+    parser.add_argument(
+        "--credits", action="append", default=[], metavar="KEY=USD", help="what this key's runs may use up (repeatable)"
+    )
+    parser.add_argument(
+        "--project",
+        action="append",
+        default=[],
+        metavar="KEY=ORG/PROJECT",
+        help="this key is good only there (repeatable)",
+    )
     parser.add_argument("--flows", metavar="FILE", help="TOML file of flows to offer beside the samples")
+    parser.add_argument("--seed", type=int, help="makes failures by probability the same at every start")
     return parser
 
 

@@ -13,6 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+REQUEST_ID = "X-Request-ID"
+
 log = logging.getLogger(__name__)
 
 
@@ -63,7 +65,10 @@ async def on_http_exception(request: Request, exc: Exception) -> Response:
 async def on_crash(request: Request, exc: Exception) -> Response:
     """Starlette's hook for a mistake of ours: say so in the error shape and keep the traceback for the log."""
     log.error("%s %s crashed", request.method, request.url.path, exc_info=exc)
-    return refusal_answer(Refusal(500, "INTERNAL_ERROR", "The flow server has a bug; its log has the traceback."))
+    # Starlette answers a crash outside of all middleware, so the id is put on here.
+    headers = {REQUEST_ID: _request_id()}
+    message = "The flow server has a bug; its log has the traceback."
+    return refusal_answer(Refusal(500, "INTERNAL_ERROR", message, headers))
 
 
 class RequestIds:
@@ -80,7 +85,11 @@ class RequestIds:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["X-Request-ID"] = f"req_{uuid.uuid4().hex}"
+                MutableHeaders(scope=message)[REQUEST_ID] = _request_id()
             await send(message)
 
         await self._app(scope, receive, send_with_id)
+
+
+def _request_id() -> str:
+    return f"req_{uuid.uuid4().hex}"

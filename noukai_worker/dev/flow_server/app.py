@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Unpack
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -10,41 +12,54 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount, Route
 
 from .answers import Refusal, RequestIds, on_crash, on_http_exception, on_refusal
-from .auth import Keys
+from .cassette import Cassette
 from .control import Control
 from .execute import Execute
-from .flows import Flow
-from .samples import SAMPLES
+from .jobs import Background, PollJob, SubmitJob
+from .options import Options
 from .service import Service
 from .step import StepThrough
+from .traces import LiveTrace, StepTrace, WholeTrace
 
 #: Where the service's paths begin.
 BASE_PATH = "/api/v1"
-_FLOW = BASE_PATH + "/seq/{org}/{project}/{slug}"
+_SEQ = BASE_PATH + "/seq"
+_FLOW = _SEQ + "/{org}/{project}/{slug}"
+_RUN = _FLOW + "/runs/{execution_id}"
 
 
-def create_app(
-    *,
-    api_keys: Iterable[str] = (),
-    broke_api_keys: Iterable[str] = (),
-    flows: Mapping[str, Flow] | None = None,
-) -> Starlette:
-    """Return a local Noukai.
+def create_app(**options: Unpack[Options]) -> Starlette:
+    """Return a local Noukai; raise `FlowServerError` for options that make no sense."""
+    service, background = Service.open(options), Background()
 
-    ``api_keys`` are the only keys accepted (any ``nk_`` key if empty); ``broke_api_keys`` get 402. ``flows`` by path
-    (`load_flows`) are offered beside the samples and replace those of the same path.
-    """
-    offered = {**SAMPLES, **(flows or {})}
-    service = Service.open(Keys(api_keys, broke_api_keys), offered.values())
-    execute, step = Execute(service), StepThrough(service)
-    return Starlette(
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        await background.stop()
+
+    calls = {
+        "execute": Execute(service),
+        "step": StepThrough(service),
+        "jobs": SubmitJob(service, background),
+    }
+    reads = {
+        _FLOW + "/jobs/{execution_id}": PollJob(service),
+        _RUN + "/trace": WholeTrace(service),
+        _RUN + "/trace/stream": LiveTrace(service),
+        _RUN + "/steps/{step_id}/trace": StepTrace(service),
+        _SEQ + "/sessions/{session_id}": Cassette(service),
+    }
+    app = Starlette(
         routes=[
-            Route(_FLOW + "/execute", execute, methods=["POST"]),
-            Route(_FLOW + "/step", step, methods=["POST"]),
-            Route(_FLOW + "/{version}/execute", execute, methods=["POST"]),
-            Route(_FLOW + "/{version}/step", step, methods=["POST"]),
+            *(Route(f"{_FLOW}/{name}", call, methods=["POST"]) for name, call in calls.items()),
+            *(Route(path, read, methods=["GET"]) for path, read in reads.items()),
+            *(Route(f"{_FLOW}/{{version}}/{name}", call, methods=["POST"]) for name, call in calls.items()),
             Mount("/_control", routes=Control(service).routes()),
         ],
         middleware=[Middleware(RequestIds)],
         exception_handlers={Refusal: on_refusal, HTTPException: on_http_exception, Exception: on_crash},
+        lifespan=lifespan,
     )
+    # A path with a slash too many is a mistake; the service does not send callers elsewhere.
+    app.router.redirect_slashes = False
+    return app

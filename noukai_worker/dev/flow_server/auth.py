@@ -1,8 +1,8 @@
-"""Who may call: the bearer check (WIRE.md 1.2, 2.3)."""
+"""Who may call, and where: the bearer check and the project check (WIRE.md 1.2, 2.3)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from .answers import Refusal
 
@@ -12,25 +12,31 @@ KEY_PREFIX = "nk_"
 class Keys:
     """The accepted API keys.
 
-    With ``accepted`` empty any key that starts with ``nk_`` is good. Keys in ``broke`` are known but have no credits.
+    With ``accepted`` empty any key that starts with ``nk_`` is good. A key in ``projects`` is good only in the
+    ``org/project`` given there.
     """
 
-    def __init__(self, accepted: Iterable[str] = (), broke: Iterable[str] = ()) -> None:
+    def __init__(self, accepted: Iterable[str] = (), projects: Mapping[str, str] | None = None) -> None:
         self._accepted = frozenset(accepted)
-        self._broke = frozenset(broke)
+        self._projects = dict(projects or {})
 
-    def check(self, authorization: str | None) -> None:
-        """Return for a good ``Authorization`` header; raise `Refusal` 401 or 402 otherwise."""
+    def check(self, authorization: str | None) -> str:
+        """Return the key of a good ``Authorization`` header; raise `Refusal` 401 otherwise."""
         scheme, _, key = (authorization or "").partition(" ")
         key = key.strip()
         if scheme.lower() != "bearer" or not key:
             raise _unauthenticated("Send the header 'Authorization: Bearer nk_…'.")
-        if key in self._broke:
-            raise Refusal(402, "INSUFFICIENT_CREDITS", "This key's balance is used up; top it up or use another key.")
         if self._accepted and key not in self._accepted:
             raise _unauthenticated("This key is not one of those the flow server was started with (--api-key).")
         if not key.startswith(KEY_PREFIX):
             raise _unauthenticated(f"API keys start with {KEY_PREFIX!r}.")
+        return key
+
+    def check_project(self, key: str, project: str) -> None:
+        """Raise `Refusal` 403 if ``key`` belongs to another project than ``project`` (``org/project``)."""
+        own = self._projects.get(key, project)
+        if own != project:
+            raise Refusal(403, "FORBIDDEN", f"This key belongs to {own}, not to {project}; use a key of that project.")
 
 
 def _unauthenticated(message: str) -> Refusal:

@@ -1,4 +1,4 @@
-"""The bodies of ``/execute`` and ``/step``, and the checks that need nothing but the body (WIRE.md 2.4, 3.1, 4.1).
+"""The bodies of ``/execute``, ``/step`` and ``/jobs``, and the checks that need nothing but the body (WIRE.md 2.4, 3.1, 4.1).
 
 Absent, null and empty members mean the same; snake case is understood beside camel case; unknown members are
 ignored.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
@@ -18,6 +19,7 @@ from .answers import Refusal
 #: The service's cap on ``messages`` and on ``toolCallMessages``, in bytes of JSON.
 MESSAGES_LIMIT = 1_000_000
 MAX_ATTACHMENTS = 10
+CALLBACK_EVENTS = ("flow.completed", "flow.failed")
 ROLES = ("user", "assistant", "tool")
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif")
 
@@ -25,7 +27,7 @@ JsonObject = dict[str, JsonValue]
 
 
 class Call(BaseModel):
-    """What ``/execute`` and ``/step`` have in common."""
+    """What all of them have in common."""
 
     model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, extra="ignore")
 
@@ -103,6 +105,26 @@ class ExecuteCall(Call):
     def is_resume(self) -> bool:
         """Whether this brings tool results to a paused run."""
         return bool(self.execution_id or self.paused_at_step or self.tool_call_messages)
+
+
+class JobCall(Call):
+    """The body of ``/jobs``. The callback is checked and never called: nobody could reach a laptop's caller anyway."""
+
+    callback_url: str = ""
+    callback_events: list[str] = Field(default_factory=list)
+
+    def check(self) -> None:
+        """Raise `Refusal` for contents that the service does not take."""
+        if self.tools:
+            raise Refusal(400, "TOOLS_REQUIRE_SYNC_EXECUTE", "A job has nobody to ask; use execute or step for tools.")
+        if self.execution_id or self.tool_call_messages:
+            raise Refusal(400, "EXECUTION_ID_INVALID", "A job cannot be resumed; leave 'executionId' out.")
+        super().check()
+        url = urlsplit(self.callback_url)
+        if self.callback_url and (url.scheme != "https" or not url.hostname):
+            raise Refusal(400, "CALLBACK_INVALID", "'callbackUrl' must be an https address.")
+        if strange := set(self.callback_events).difference(CALLBACK_EVENTS):
+            raise Refusal(400, "CALLBACK_INVALID", f"{min(strange)!r} is not one of {', '.join(CALLBACK_EVENTS)}.")
 
 
 class StepCall(Call):

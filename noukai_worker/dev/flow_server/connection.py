@@ -9,10 +9,12 @@ import asyncio
 import socket
 import struct
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+T = TypeVar("T")
 
 _TRANSPORT = "noukai.transport"
 
@@ -77,8 +79,8 @@ async def hung_up(receive: Receive) -> None:
         pass
 
 
-async def while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
-    """Do ``work`` to its end, or cancel it and raise `CallerGone` as soon as the caller hangs up."""
+async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """Do ``work`` to its end and return what it does, or cancel it and raise `CallerGone` as soon as the caller hangs up."""
     worker = asyncio.ensure_future(work)
     watch = asyncio.ensure_future(hung_up(receive))
     try:

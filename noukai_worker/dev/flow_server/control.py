@@ -1,4 +1,4 @@
-"""``/_control``: what was done, and orders to misbehave. Open without a key, but only to this machine."""
+"""``/_control``: what was done, orders to misbehave, gates, credits. Open without a key, but only to this machine."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from .answers import JsonAnswer, Refusal
+from .errors import FlowServerError
 from .manners import Order
+from .options import balances
 from .service import Service
 
 FILTERS = ("flow", "session_id", "message", "execution_id")
 _ORDERS: TypeAdapter[list[Order]] = TypeAdapter(list[Order])
+_BALANCES: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
 
 
 class Control:
@@ -32,6 +35,12 @@ class Control:
             Route("/manners", self.waiting, methods=["GET"]),
             Route("/manners", self.order, methods=["POST"]),
             Route("/manners", self.clear, methods=["DELETE"]),
+            Route("/gates", self.gates, methods=["GET"]),
+            Route("/gates/{name:path}", self.open_gate, methods=["POST"]),
+            Route("/gates/{name:path}", self.close_gate, methods=["DELETE"]),
+            Route("/credits", self.balances, methods=["GET"]),
+            Route("/credits", self.top_up, methods=["POST"]),
+            Route("/sessions/{session_id}", self.prune, methods=["DELETE"]),
         ]
 
     async def counts(self, request: Request) -> Response:
@@ -75,6 +84,47 @@ class Control:
         """Forget all orders."""
         _only_from_here(request)
         return JsonAnswer({"cleared": self._service.manners.clear()})
+
+    async def gates(self, request: Request) -> Response:
+        """Answer which gates are open, and how many wait at each."""
+        _only_from_here(request)
+        return JsonAnswer({"gates": self._service.gates.states()})
+
+    async def open_gate(self, request: Request) -> Response:
+        """Let through all who wait at a gate, and whoever comes until it is closed again."""
+        _only_from_here(request)
+        return JsonAnswer({"released": self._service.gates.open(request.path_params["name"])})
+
+    async def close_gate(self, request: Request) -> Response:
+        """Close a gate again."""
+        _only_from_here(request)
+        self._service.gates.close(request.path_params["name"])
+        return JsonAnswer({"closed": True})
+
+    async def balances(self, request: Request) -> Response:
+        """Answer what is left on each key that can run out."""
+        _only_from_here(request)
+        return JsonAnswer({"credits": self._service.credits.balances()})
+
+    async def top_up(self, request: Request) -> Response:
+        """Set the balance of one key, or of several: an object of amounts by key."""
+        _only_from_here(request)
+        try:
+            amounts = balances({"credits": _BALANCES.validate_json(await request.body())})
+        except (ValidationError, FlowServerError) as exc:
+            problem = exc.errors(include_url=False)[0]["msg"] if isinstance(exc, ValidationError) else exc
+            raise Refusal(400, "CREDITS_INVALID", f'Send an object like {{"nk_x": "0.01"}}: {problem}.') from None
+        for key, amount in amounts.items():
+            self._service.credits.put(key, amount)
+        return JsonAnswer({"credits": self._service.credits.balances()})
+
+    async def prune(self, request: Request) -> Response:
+        """Prune a session: it is known from now on, and gone."""
+        _only_from_here(request)
+        session_id = request.path_params["session_id"]
+        if not self._service.sessions.prune(session_id):
+            raise Refusal(404, "SESSION_NOT_FOUND", f"There is no session {session_id!r} here.")
+        return JsonAnswer({"pruned": session_id})
 
     def _queue(self) -> Response:
         orders = [order.model_dump(exclude_defaults=True) for order in self._service.manners.waiting]

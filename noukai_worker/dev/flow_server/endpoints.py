@@ -1,11 +1,18 @@
-"""``/execute`` and ``/step``: reading the call, finding its run, answering (WIRE.md 3, 4)."""
+"""What all endpoints do alike: count the request, know the key, be rude on order, answer (WIRE.md 2).
+
+::
+
+    Endpoint              an ASGI application
+    ├── CallEndpoint      a flow's /execute, /step, /jobs
+    └── ReadEndpoint      a poll or a trace of one run
+"""
 
 from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -16,8 +23,8 @@ from .calls import Call
 from .connection import CallerGone, HangUp, hang_up, while_connected
 from .flows import Flow
 from .ledger import RequestEntry
-from .manners import Endpoint, Manner
-from .runs import Run
+from .manners import EndpointName, Manner
+from .runs import Run, Trigger
 from .service import Service
 from .tools import Offer
 
@@ -26,25 +33,27 @@ from .tools import Offer
 class Exchange:
     """One request and the way to answer it."""
 
-    scope: Scope
-    receive: Receive
+    request: Request
     send: Send
-    flow: Flow
-    version: str
     entry: RequestEntry
-    manner: Manner | None
+    key: str = ""
+    manner: Manner | None = None
+
+    @property
+    def receive(self) -> Receive:
+        """The caller's side of the connection."""
+        return self.request.receive
 
     async def answer(self, response: Response) -> None:
         """Send a whole response."""
         self.entry.status = response.status_code
-        await response(self.scope, self.receive, self.send)
+        await response(self.request.scope, self.receive, self.send)
 
 
-class FlowEndpoint(ABC):
-    """What the endpoints of a flow share; an ASGI application."""
+class Endpoint(ABC):
+    """One endpoint."""
 
-    name: ClassVar[Endpoint]
-    takes_draft: ClassVar[bool]
+    name: ClassVar[EndpointName]
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -52,23 +61,12 @@ class FlowEndpoint(ABC):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         request = Request(scope, receive)
-        place = request.path_params
-        path = f"{place['org']}/{place['project']}/{place['slug']}"
-        entry = self._service.ledger.request(self.name, path)
-        entry.session_id = request.headers.get("x-session-id")
+        entry = self._service.ledger.request(self.name, flow_path(request))
+        entry.session_id = request.headers.get("x-session-id") or None
+        exchange = Exchange(request=request, send=send, entry=entry)
         try:
-            self._service.keys.check(request.headers.get("authorization"))
-            flow, version = self._service.flow(path, place.get("version"), draft=self.takes_draft)
-            call = self._read(await request.body())
-            run = self._recognise(entry, call)
-            manner = self._service.manners.take(self.name, path, entry.message)
-            entry.manner = manner.kind if manner else None
-            exchange = Exchange(
-                scope=scope, receive=receive, send=send, flow=flow, version=version, entry=entry, manner=manner
-            )
-            await self._be_rude(exchange)
-            call.check()
-            await self._respond(exchange, call, run)
+            exchange.key = self._service.keys.check(request.headers.get("authorization"))
+            await self._answer(exchange)
         except Refusal as refusal:
             entry.status, entry.code = refusal.status, refusal.code
             raise
@@ -78,24 +76,21 @@ class FlowEndpoint(ABC):
             return
 
     @abstractmethod
-    def _read(self, body: bytes) -> Call: ...
+    async def _answer(self, exchange: Exchange) -> None: ...
 
-    @abstractmethod
-    async def _respond(self, exchange: Exchange, call: Call, run: Run | None) -> None: ...
-
-    def _recognise(self, entry: RequestEntry, call: Call) -> Run | None:
-        """Return the run that ``call`` belongs to, noting whose request this is."""
-        run = self._service.runs.find(call.execution_id)
-        entry.execution_id = call.execution_id or None
-        entry.message = run.message if run else call.input_text
-        if run is not None and entry.session_id is None:
-            entry.session_id = run.session_id
-        return run
+    def _flow(self, exchange: Exchange, *, draft: bool = True) -> tuple[Flow, str]:
+        """Return the flow and the version in the path; raise `Refusal` 403, 404 or 400."""
+        path = exchange.entry.flow or ""
+        self._service.keys.check_project(exchange.key, path.rpartition("/")[0])
+        return self._service.flow(path, exchange.request.path_params.get("version"), draft=draft)
 
     async def _be_rude(self, exchange: Exchange) -> None:
-        manner = exchange.manner
+        """Take the order that is meant for this request, and carry it out as far as it comes before the work."""
+        entry = exchange.entry
+        manner = exchange.manner = self._service.manners.take(self.name, entry.flow, entry.message)
         if manner is None:
             return
+        entry.manner = manner.kind
         if manner.delay:
             await while_connected(exchange.receive, asyncio.sleep(manner.delay))
         if manner.cut_before_work:
@@ -109,13 +104,50 @@ class FlowEndpoint(ABC):
         code = manner.code or {402: "CREDITS_EXHAUSTED", 429: "RATE_LIMIT"}.get(manner.status, "INTERNAL_ERROR")
         raise Refusal(manner.status, code, manner.message or f"{manner.status} by order.", headers)
 
-    def _new_run(self, exchange: Exchange, call: Call) -> Run:
+
+class Place(NamedTuple):
+    """Which flow is called, and which version of it."""
+
+    flow: Flow
+    version: str
+
+
+class CallEndpoint(Endpoint):
+    """An endpoint that begins or continues work."""
+
+    trigger: ClassVar[Trigger]
+    takes_draft: ClassVar[bool] = True
+
+    async def _answer(self, exchange: Exchange) -> None:
+        place = Place(*self._flow(exchange, draft=self.takes_draft))
+        call = self._read(await exchange.request.body())
+        run = self._recognise(exchange.entry, call)
+        await self._be_rude(exchange)
+        call.check()
+        await self._respond(exchange, place, call, run)
+
+    @abstractmethod
+    def _read(self, body: bytes) -> Call: ...
+
+    @abstractmethod
+    async def _respond(self, exchange: Exchange, place: Place, call: Call, run: Run | None) -> None: ...
+
+    def _recognise(self, entry: RequestEntry, call: Call) -> Run | None:
+        """Return the run that ``call`` belongs to, noting whose request this is."""
+        run = self._service.runs.find(call.execution_id)
+        entry.execution_id = call.execution_id or None
+        entry.message = run.message if run else call.input_text
+        if run is not None and entry.session_id is None:
+            entry.session_id = run.session_id
+        return run
+
+    def _new_run(self, exchange: Exchange, place: Place, call: Call) -> Run:
         """Begin a run for a fresh ``call``."""
         call.check_input()
         run = Run(
-            flow=exchange.flow,
-            version=exchange.version,
-            trigger=self.name,
+            flow=place.flow,
+            version=place.version,
+            trigger=self.trigger,
             session_id=exchange.entry.session_id,
             message=call.input_text,
             messages=call.messages,
@@ -123,17 +155,56 @@ class FlowEndpoint(ABC):
             attachments=call.attachments,
             trace=call.trace,
             started_at=self._service.now(),
+            key=exchange.key,
         )
-        self._service.runs.add(run)
-        self._service.ledger.execution(run)
+        self._service.begin(run)
         exchange.entry.execution_id = run.execution_id
         return run
 
     @staticmethod
-    def _offer(exchange: Exchange, call: Call) -> Offer:
-        if call.tools and not exchange.flow.takes_tools:
-            raise Refusal(400, "TOOLS_NOT_ENABLED", f"No step of {exchange.flow.path} calls tools; leave 'tools' out.")
+    def _offer(flow: Flow, call: Call) -> Offer:
+        if call.tools and not flow.takes_tools:
+            raise Refusal(400, "TOOLS_NOT_ENABLED", f"No step of {flow.path} calls tools; leave 'tools' out.")
+        if call.tools and (looping := next((step for step in flow.steps if step.loop and step.tool_rounds), None)):
+            raise Refusal(
+                400,
+                "TOOLS_IN_NON_SEQUENTIAL_STEP",
+                f"Step {looping.id!r} of {flow.path} loops and cannot call tools; leave 'tools' out.",
+            )
         return Offer.parse(call.tools, call.tool_choice)
+
+
+class ReadEndpoint(Endpoint):
+    """An endpoint that tells about one run."""
+
+    missing: ClassVar[str] = "RUN_NOT_FOUND"
+
+    async def _answer(self, exchange: Exchange) -> None:
+        flow, _ = self._flow(exchange)
+        execution_id = exchange.request.path_params["execution_id"]
+        run = self._service.runs.find(execution_id)
+        if run is not None and (run.flow.path != flow.path or not self._is_mine(run)):
+            run = None
+        entry = exchange.entry
+        entry.execution_id = execution_id
+        if run is not None:
+            entry.message, entry.session_id = run.message, run.session_id
+        await self._be_rude(exchange)
+        if run is None:
+            raise Refusal(404, self.missing, f"{flow.path} has nothing of this kind with the id {execution_id!r}.")
+        await self._tell(exchange, run)
+
+    def _is_mine(self, run: Run) -> bool:  # noqa: ARG002 - all runs have traces
+        return True
+
+    @abstractmethod
+    async def _tell(self, exchange: Exchange, run: Run) -> None: ...
+
+
+def flow_path(request: Request) -> str | None:
+    """Return the flow's path, if the request's path names one."""
+    place = request.path_params
+    return f"{place['org']}/{place['project']}/{place['slug']}" if "org" in place else None
 
 
 def _retry_after(value: float | str) -> str:

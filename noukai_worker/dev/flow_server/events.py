@@ -1,11 +1,11 @@
-"""Where a run's events go: as SSE frames to a ``/step`` caller (WIRE.md 4.2), or nowhere for ``/execute``."""
+"""Where a run's events go: as SSE frames to a caller (WIRE.md 4.2), or nowhere, for ``/execute`` and jobs."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Protocol, TypeVar
 
 from starlette.types import Scope, Send
 
@@ -15,6 +15,9 @@ from .manners import Manner
 #: Seconds of silence after which a comment is sent, so that proxies keep the connection.
 PING_EVERY = 15.0
 _PING = b": ping\n\n"
+
+T = TypeVar("T")
+Coming = Callable[[], Coroutine[Any, Any, T]]
 
 
 class Sink(Protocol):
@@ -26,9 +29,13 @@ class Sink(Protocol):
     async def wait(self, seconds: float) -> None:
         """Let ``seconds`` pass."""
 
+    async def wait_for(self, coming: Coming[T]) -> T:
+        """Return what ``coming`` gives, once it does; a cancelled ``coming`` must have taken nothing."""
+        ...
+
 
 class Silence:
-    """The sink of ``/execute``: time passes, nothing is sent."""
+    """The sink of ``/execute`` and of jobs: time passes, nothing is sent."""
 
     async def emit(self, event: str, data: Mapping[str, object]) -> bool:  # noqa: ARG002 - the protocol's signature
         """Drop the event."""
@@ -38,6 +45,10 @@ class Silence:
         """Let ``seconds`` pass."""
         await asyncio.sleep(seconds)
 
+    async def wait_for(self, coming: Coming[T]) -> T:
+        """Return what ``coming`` gives."""
+        return await coming()
+
 
 def sse_frame(event: str, data: Mapping[str, object]) -> bytes:
     """Return one frame: LF line ends, one data line, a blank line."""
@@ -46,7 +57,7 @@ def sse_frame(event: str, data: Mapping[str, object]) -> bytes:
 
 
 class EventStream:
-    """The body of one ``/step`` answer; each frame is written as it comes. ``manner`` spoils it at its frame."""
+    """The body of one ``/step`` or live trace answer; each frame is written as it comes. ``manner`` spoils it at its frame."""
 
     def __init__(self, scope: Scope, send: Send, manner: Manner | None) -> None:
         self._scope = scope
@@ -86,6 +97,16 @@ class EventStream:
             await self._write(_PING)
             seconds -= PING_EVERY
         await asyncio.sleep(seconds)
+
+    async def wait_for(self, coming: Coming[T]) -> T:
+        """Return what ``coming`` gives, with a comment now and then until it does."""
+        await self._drop_or_stall()
+        while True:
+            try:
+                async with asyncio.timeout(PING_EVERY):
+                    return await coming()
+            except TimeoutError:
+                await self._write(_PING)
 
     async def close(self) -> None:
         """Finish the body, unless ordered to drop it now."""

@@ -1,98 +1,102 @@
-"""``POST …/execute``: run to the end, or until tools are needed; also the way back with tool results (WIRE.md 3)."""
+"""``POST …/execute``: run to the end, or until tools are needed; also the way back with tool results (WIRE.md 3).
+
+A pause is answered once, whatever becomes of the answer: a resume whose connection breaks has used the tool results
+up, since steps may have been paid for that its caller knows nothing of. The run's trace or session tells.
+"""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 from pydantic import JsonValue
 
 from .answers import JsonAnswer, Refusal
-from .calls import Call, ExecuteCall, JsonObject
-from .connection import HangUp, while_connected
-from .endpoints import Exchange, FlowEndpoint
+from .calls import Call, ExecuteCall
+from .connection import CallerGone, HangUp, while_connected
+from .course import walk
+from .endpoints import CallEndpoint, Exchange, Place
 from .events import Silence
+from .live import Watched
 from .runs import Run
 from .tools import ToolTurn
-from .work import Completed, Failed, ToolPause, Work
+from .work import Completed, Failed, Outcome, ToolPause, Work
 
 
-@dataclass(slots=True)
-class _Ending:
-    body: JsonObject | None = None
-
-
-class Execute(FlowEndpoint):
+class Execute(CallEndpoint):
     """The endpoint."""
 
     name = "execute"
-    takes_draft = True
+    trigger = "execute"
 
     def _read(self, body: bytes) -> ExecuteCall:
         return ExecuteCall.parse(body)
 
-    async def _respond(self, exchange: Exchange, call: Call, run: Run | None) -> None:
+    async def _respond(self, exchange: Exchange, place: Place, call: Call, run: Run | None) -> None:
         assert isinstance(call, ExecuteCall)
-        offer = self._offer(exchange, call)
+        offer = self._offer(place.flow, call)
         turn, position = None, 0
         if call.is_resume:
-            run, turn, position = _resumption(exchange, call, run)
-            run.outputs.update(call.accumulated_outputs)
+            run, turn, position = _resumption(place, call, run)
         else:
-            run = self._new_run(exchange, call)
+            run = self._new_run(exchange, place, call)
         work = Work(
+            service=self._service,
             run=run,
+            payer=exchange.key,
             offer=offer,
             turn=turn,
-            sink=Silence(),
-            ledger=self._service.ledger,
-            now=self._service.now,
+            sink=Watched(run, Silence(), self._service.watchers),
             block_overrides=call.block_overrides,
         )
-        ending = _Ending()
-        manner = exchange.manner
-        if manner and manner.outlive_client:
-            await self._to_the_end(work, position, ending)
-        else:
-            await while_connected(exchange.receive, self._to_the_end(work, position, ending))
-        if manner and manner.cut_after_work:
+        if turn:
+            work.take_up(position, call.accumulated_outputs)
+        outcome = await self._outcome(exchange, work, position)
+        if exchange.manner and exchange.manner.cut_after_work:
             raise HangUp
-        await exchange.answer(JsonAnswer(ending.body))
+        await exchange.answer(JsonAnswer(_body(run, outcome)))
 
-    async def _to_the_end(self, work: Work, position: int, ending: _Ending) -> None:
-        run = work.run
-        last: JsonValue = None
-        for local, index in enumerate(range(position, len(run.steps))):
-            match await work.do_step(index, local=local):
-                case Completed(output):
-                    last = output
-                case Failed(error):
-                    run.finish("failed", error["message"], self._service.now())
-                    ending.body = _outcome(run) | {"status": "failed", "result": run.result}
-                    return
-                case ToolPause() as pause:
-                    ending.body = _outcome(run) | {
-                        "status": "tool_calls_required",
-                        "pausedAtStep": run.steps[index].id,
-                        "iterationsUsed": pause.iterations_used,
-                        "toolCallMessages": [*pause.messages],
-                        "toolCalls": [*pause.calls],
-                        "accumulatedOutputs": dict(run.outputs),
-                    }
-                    return
-        run.finish("completed", last, self._service.now())
-        ending.body = _outcome(run) | {"status": "completed", "result": last}
+    async def _outcome(self, exchange: Exchange, work: Work, position: int) -> Outcome:
+        course = walk(work, position, fresh=work.turn is None)
+        if exchange.manner and exchange.manner.outlive_client:
+            outcome = await course
+        else:
+            try:
+                outcome = await while_connected(exchange.receive, course)
+            except CallerGone:
+                # Nobody can come back to it.
+                self._service.abandon_step(work.run)
+                self._service.finish(work.run, "failed", "The caller left before the run was done.")
+                raise
+        if isinstance(outcome, Failed) and outcome.refusal:
+            raise outcome.refusal
+        return outcome
 
 
-def _resumption(exchange: Exchange, call: ExecuteCall, run: Run | None) -> tuple[Run, ToolTurn, int]:
-    if run is None or run.flow.path != exchange.flow.path:
-        raise Refusal(
-            400, "EXECUTION_ID_INVALID", f"'executionId' {call.execution_id!r} names no run of {exchange.flow.path}."
-        )
+def _resumption(place: Place, call: ExecuteCall, run: Run | None) -> tuple[Run, ToolTurn, int]:
+    path = place.flow.path
+    if run is None or run.flow.path != path:
+        raise Refusal(400, "EXECUTION_ID_INVALID", f"'executionId' {call.execution_id!r} names no run of {path}.")
+    turn = ToolTurn.parse(call.tool_call_messages, run, call.paused_at_step)
     position = run.step_position(call.paused_at_step)
-    if position is None or all(step_id != call.paused_at_step for step_id, _ in run.tool_calls.values()):
-        raise Refusal(400, "PAUSED_STEP_INVALID", f"The run did not pause at 'pausedAtStep' {call.paused_at_step!r}.")
-    return run, ToolTurn.parse(call.tool_call_messages, run, call.paused_at_step), position
+    assert position is not None, "it paused there"
+    return run, turn, position
 
 
-def _outcome(run: Run) -> JsonObject:
-    return {"flowId": run.flow.flow_id, "blockCount": len(run.steps), "executionId": run.execution_id}
+def _body(run: Run, outcome: Outcome) -> dict[str, JsonValue]:
+    body: dict[str, JsonValue] = {
+        "flowId": run.flow.flow_id,
+        "blockCount": len(run.steps),
+        "executionId": run.execution_id,
+    }
+    match outcome:
+        case Completed(output):
+            return body | {"status": "completed", "result": output}
+        case Failed():
+            return body | {"status": "failed", "result": run.result}
+        case ToolPause() as pause:
+            return body | {
+                "status": "tool_calls_required",
+                "pausedAtStep": pause.step_id,
+                "iterationsUsed": pause.iterations_used,
+                "toolCallMessages": [*pause.messages],
+                "toolCalls": [*pause.calls],
+                "accumulatedOutputs": dict(run.outputs),
+            }

@@ -27,7 +27,8 @@
     times = 1
     manner = { status = 429, retry_after = 2 }
 
-Placeholders are described in `templates`, every field in `flows`, manners in `manners`.
+Placeholders are described in `templates`, every field in `flows` (loops, gates and limits too), manners in `manners`; an
+example with everything is in docs/flow-server.md.
 """
 
 from __future__ import annotations

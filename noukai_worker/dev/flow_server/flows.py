@@ -15,6 +15,7 @@ from .manners import Order
 from .templates import ROOTS, unknown_roots
 
 Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
+MAX_ROUNDS = 1000
 #: Slug rules of the service (WIRE.md 2), with one-letter names allowed.
 SLUG = r"[a-z0-9](?:[a-z0-9-]{0,48}[a-z0-9])?"
 
@@ -68,12 +69,21 @@ class Tokens(Part):
     prompt: int = Field(ge=0)
     completion: int = Field(ge=0)
 
+    @property
+    def figures(self) -> dict[str, int]:
+        """The wire's form, with the total."""
+        return {"prompt": self.prompt, "completion": self.completion, "total": self.prompt + self.completion}
+
 
 class Step(Part):
     """One step. ``input`` is the prompt, ``output`` the result; both are templates (`templates`).
 
     ``{previous}`` is the output of the step before (the message, in the first step), ``{input}`` the filled
     prompt, ``{tools}`` the tool results. ``input``, when given, is shown as a ``step_input`` event.
+
+    ``gate``, a template too, names the gate at which the step waits until it is opened (`gates`). With ``loop`` the
+    step does its work so many times; ``{loop}`` counts from 0 and the output is the list of all outputs. A number as
+    ``tool_rounds`` stands for so many rounds of one call of the caller's first tool.
     """
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
@@ -81,6 +91,8 @@ class Step(Part):
     input: str | None = None
     output: JsonValue = "{input}"
     delay: Seconds = 0.0
+    gate: str | None = None
+    loop: int | None = Field(default=None, ge=1, le=1000)
     chunks: Chunks | None = None
     burst: Burst | None = None
     tool_rounds: tuple[Annotated[tuple[ToolCall, ...], Field(min_length=1)], ...] = ()
@@ -89,7 +101,16 @@ class Step(Part):
     cost_usd: str | None = Field(default=None, pattern=r"^\d+(\.\d+)?$")
     model: str = "local/echo"
 
-    @field_validator("input", "output")
+    @field_validator("tool_rounds", mode="before")
+    @classmethod
+    def _so_many_rounds(cls, rounds: object) -> object:
+        if type(rounds) is not int:
+            return rounds
+        if not 1 <= rounds <= MAX_ROUNDS:
+            raise ValueError(f"give 1 to {MAX_ROUNDS} rounds")
+        return (({},),) * rounds
+
+    @field_validator("input", "output", "gate")
     @classmethod
     def _placeholders_exist(cls, template: JsonValue) -> JsonValue:
         if unknown := unknown_roots(template):
@@ -107,12 +128,18 @@ class Step(Part):
 
 
 class Flow(Part):
-    """A flow at ``path`` (``org/project/slug``) with published versions 1 to ``versions``, and standing orders."""
+    """A flow at ``path`` (``org/project/slug``) with published versions 1 to ``versions``, and standing orders.
+
+    A step may ask for tools ``max_tool_rounds`` times; one time more is TOOL_ITERATION_LIMIT. Without ``snapshots``
+    its runs cannot be replayed from their session.
+    """
 
     path: str = Field(pattern=rf"^{SLUG}/{SLUG}/{SLUG}$")
     versions: int = Field(default=9, ge=1)
     steps: tuple[Step, ...] = Field(validation_alias="step", min_length=1)
     orders: tuple[Order, ...] = Field(default=(), validation_alias="order")
+    max_tool_rounds: int = Field(default=25, ge=1, le=MAX_ROUNDS)
+    snapshots: bool = True
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
 
@@ -134,6 +161,11 @@ class Flow(Part):
     def takes_tools(self) -> bool:
         """Whether any step may ask for a tool."""
         return any(step.tool_rounds for step in self.steps)
+
+    @property
+    def slug(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition("/")[2]
 
     def steps_for(self, parameters: Mapping[str, JsonValue]) -> tuple[Step, ...]:  # noqa: ARG002 - see samples.LoadFlow
         """Return the steps of a run with these ``parameters``."""

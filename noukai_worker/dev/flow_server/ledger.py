@@ -1,18 +1,19 @@
 """The ledger: what was asked of the server and what it did for it, so that a test can prove what was paid.
 
-A step execution is *started* when the server begins it, *resumed* when its caller comes back with tool results, and
-*completed* when the frame that says so has been written (``/step``) or its work is done (``/execute``).
+*Requests* are calls that begin or continue work; *reads* (polls, traces, sessions) are kept apart from them. A step
+execution is *started* when the server begins it, *resumed* when its caller comes back with tool results, and *completed*
+when the frame that says so has been written (``/step``) or its work is done (``/execute``, jobs).
 """
 
 from __future__ import annotations
 
-import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from .manners import Endpoint
+from .clock import Clock
+from .manners import CALLS, EndpointName
 from .runs import Run
 
 #: How many requests and runs are kept; ``forgotten`` in the counts tells of the rest.
@@ -22,24 +23,13 @@ KEPT_RUNS = 50_000
 Mark = Literal["started", "resumed", "completed", "failed"]
 
 
-class Clock:
-    """Epoch seconds that never run backwards."""
-
-    def __init__(self) -> None:
-        self._offset = time.time() - time.monotonic()
-
-    def __call__(self) -> float:
-        """Return now."""
-        return self._offset + time.monotonic()
-
-
 @dataclass(slots=True)
 class RequestEntry:
-    """One request to ``/execute`` or ``/step``; ``at`` is when it arrived, ``status`` None until answered."""
+    """One request; ``at`` is when it arrived, ``status`` None until answered, ``flow`` None for a session."""
 
     at: float
-    endpoint: Endpoint
-    flow: str
+    endpoint: EndpointName
+    flow: str | None
     session_id: str | None = None
     message: str | None = None
     execution_id: str | None = None
@@ -65,6 +55,7 @@ class Ledger:
         self._now = now
         self._kept_runs = kept_runs
         self._requests: deque[RequestEntry] = deque(maxlen=kept_requests)
+        self._reads: deque[RequestEntry] = deque(maxlen=kept_requests)
         self._runs: OrderedDict[str, RunEntry] = OrderedDict()
         self.reset()
 
@@ -72,47 +63,51 @@ class Ledger:
         """Start counting from nothing. Runs in flight go on and appear again when something happens to them."""
         self._since = self._now()
         self._requests.clear()
+        self._reads.clear()
         self._runs.clear()
         self._forgotten = 0
-        self._failures: Counter[tuple[str, str]] = Counter()
+        self._marks: Counter[tuple[str, str, Mark]] = Counter()
 
-    def request(self, endpoint: Endpoint, flow: str) -> RequestEntry:
+    def request(self, endpoint: EndpointName, flow: str | None) -> RequestEntry:
         """Note a request that has just come in."""
-        if len(self._requests) == self._requests.maxlen:
+        kept = self._requests if endpoint in CALLS else self._reads
+        if len(kept) == kept.maxlen:
             self._forgotten += 1
         entry = RequestEntry(self._now(), endpoint, flow)
-        self._requests.append(entry)
+        kept.append(entry)
         return entry
 
     def execution(self, run: Run) -> None:
         """Note a fresh run."""
         self._entry(run).executions += 1
 
-    def step(self, run: Run, step_id: str, mark: Mark) -> None:
-        """Note what happened to a step."""
+    def step(self, run: Run, step_id: str, mark: Mark) -> int:
+        """Note what happened to a step; return how often it now has, over all runs."""
         self._entry(run).steps.setdefault(step_id, Counter())[mark] += 1
-        if mark == "failed":
-            self._failures[run.flow.path, step_id] += 1
+        self._marks[run.flow.path, step_id, mark] += 1
+        return self._marks[run.flow.path, step_id, mark]
 
     def failures(self, flow: str, step_id: str) -> int:
         """Return how often a step of a flow has failed."""
-        return self._failures[flow, step_id]
+        return self._marks[flow, step_id, "failed"]
 
     def counts(self, wanted: dict[str, str]) -> dict[str, Any]:
         """Return the ledger as JSON, narrowed to ``wanted`` (flow, session_id, message, execution_id)."""
         requests = [entry for entry in self._requests if _is(entry, wanted)]
+        reads = [entry for entry in self._reads if _is(entry, wanted)]
+        asked = requests + reads
         runs = [entry for entry in self._runs.values() if _is(entry.run, wanted)]
         return {
             "since": self._since,
             "forgotten": self._forgotten,
             "requests": [asdict(entry) for entry in requests],
+            "reads": [asdict(entry) for entry in reads],
             "runs": {
-                entry.run.execution_id: _run_counts(entry, requests_of)
-                for entry, requests_of in _paired(runs, requests)
+                entry.run.execution_id: _run_counts(entry, asked_for) for entry, asked_for in _paired(runs, asked)
             },
-            "flows": _grouped("flow", requests, runs),
-            "sessions": _grouped("session_id", requests, runs),
-            "messages": _grouped("message", requests, runs),
+            "flows": _grouped("flow", asked, runs),
+            "sessions": _grouped("session_id", asked, runs),
+            "messages": _grouped("message", asked, runs),
         }
 
     def _entry(self, run: Run) -> RunEntry:
@@ -182,7 +177,8 @@ def _tally(requests: list[RequestEntry], runs: list[RunEntry]) -> dict[str, Any]
     endpoints = Counter(request.endpoint for request in requests)
     return {
         "executions": sum(entry.executions for entry in runs),
-        "requests": {"execute": endpoints["execute"], "step": endpoints["step"]},
-        "request_times": [request.at for request in requests],
+        "requests": {name: endpoints.pop(name, 0) for name in CALLS},
+        "reads": dict(endpoints),
+        "request_times": [request.at for request in requests if request.endpoint in CALLS],
         "steps": steps,
     }

@@ -1,28 +1,34 @@
 """Bad manners to order: what the server shall do wrong, how often, and to whom.
 
 Orders wait in a queue. A request takes the first order that it matches and that can be carried out on its
-endpoint, and uses it up by one. ``DELETE /_control/manners`` forgets them all.
+endpoint, and uses it up by one. An order that names no endpoint is for calls; whoever only reads (polls, traces,
+sessions) meets those that name theirs. ``DELETE /_control/manners`` forgets them all.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Endpoint = Literal["execute", "step"]
+CallName = Literal["execute", "step", "jobs"]
+ReadName = Literal["poll", "trace", "step_trace", "live_trace", "session"]
+EndpointName = CallName | ReadName
+#: What begins or continues work; reads do not.
+CALLS: tuple[CallName, ...] = get_args(CallName)
+READS: tuple[ReadName, ...] = get_args(ReadName)
 Count = Annotated[int, Field(ge=0, le=10_000_000)]
 Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 
 #: Each kind of trouble and the endpoints where it makes sense. ``delay`` alone is a kind too, and goes with any other.
-KINDS: dict[str, tuple[Endpoint, ...]] = {
-    "status": ("execute", "step"),
-    "cut_before_work": ("execute", "step"),
-    "cut_after_work": ("execute",),
+KINDS: dict[str, tuple[EndpointName, ...]] = {
+    "status": (*CALLS, *READS),
+    "cut_before_work": (*CALLS, *READS),
+    "cut_after_work": ("execute", "jobs"),
     "outlive_client": ("execute",),
-    "drop_after_events": ("step",),
-    "stall_after_events": ("step",),
-    "malformed_after_events": ("step",),
+    "drop_after_events": ("step", "live_trace"),
+    "stall_after_events": ("step", "live_trace"),
+    "malformed_after_events": ("step", "live_trace"),
 }
 _BELONGS_TO = {
     "retry_after": "status",
@@ -42,7 +48,8 @@ class Manner(BaseModel):
     ``status``                     answer with it, in the error shape with ``code`` and ``message``, or with the text
                                    ``body`` as HTML; ``retry_after`` is seconds or an HTTP date
     ``cut_before_work``            close the connection without an answer, having done nothing
-    ``cut_after_work``             do the work, count it, then close the connection without an answer
+    ``cut_after_work``             do the work, count it, then close the connection without an answer (a job is
+                                   queued)
     ``outlive_client``             a caller who hangs up does not stop the work
     ``drop_after_events``          close after so many frames, in the middle of the chunked body; with ``reset`` by a TCP
                                    reset, which may also swallow frames that the caller has not read yet
@@ -79,7 +86,7 @@ class Manner(BaseModel):
         counts = (self.drop_after_events, self.stall_after_events, self.malformed_after_events)
         return next((count for count in counts if count is not None), None)
 
-    def suits(self, endpoint: Endpoint) -> bool:
+    def suits(self, endpoint: EndpointName) -> bool:
         """Tell whether this can be done on ``endpoint``."""
         return endpoint in KINDS.get(self.kind, (endpoint,))
 
@@ -103,14 +110,17 @@ class Manner(BaseModel):
 
 
 class Order(BaseModel):
-    """``times`` requests that match ``flow`` (path), ``endpoint`` and ``message``, if given, are met with ``manner``."""
+    """``times`` requests that match ``flow`` (path), ``endpoint`` and ``message``, if given, are met with ``manner``.
+
+    Without ``endpoint`` all calls match. A read's message is that of its run; a session has neither flow nor message.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     manner: Manner
     times: int = Field(default=1, ge=1, le=10_000_000)
     flow: str | None = None
-    endpoint: Endpoint | None = None
+    endpoint: EndpointName | None = None
     message: str | None = None
 
     @model_validator(mode="after")
@@ -119,11 +129,11 @@ class Order(BaseModel):
             raise ValueError(f"{self.manner.kind} cannot be done on {self.endpoint}; leave endpoint out")
         return self
 
-    def matches(self, endpoint: Endpoint, flow: str, message: str | None) -> bool:
+    def matches(self, endpoint: EndpointName, flow: str | None, message: str | None) -> bool:
         """Tell whether a request is meant."""
         return (
             self.manner.suits(endpoint)
-            and self.endpoint in (None, endpoint)
+            and (self.endpoint == endpoint if self.endpoint else endpoint in CALLS)
             and self.flow in (None, flow)
             and self.message in (None, message)
         )
@@ -144,7 +154,7 @@ class Manners:
         """Put ``order`` at the end of the line."""
         self._waiting.append(order)
 
-    def take(self, endpoint: Endpoint, flow: str, message: str | None) -> Manner | None:
+    def take(self, endpoint: EndpointName, flow: str | None, message: str | None) -> Manner | None:
         """Return how to treat this request, using up one of the first matching order; None: politely."""
         for place, order in enumerate(self._waiting):
             if order.matches(endpoint, flow, message):

@@ -7,15 +7,16 @@ import errno
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Unpack
 
 import uvicorn
 
 from .app import BASE_PATH, create_app
 from .connection import FlowProtocol
 from .errors import FlowServerError
-from .flows import Flow
+from .options import Options
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8080
@@ -45,33 +46,27 @@ def serve(
     host: str = DEFAULT_HOST,
     port: int = DEFAULT_PORT,
     *,
-    api_keys: Iterable[str] = (),
-    broke_api_keys: Iterable[str] = (),
-    flows: Mapping[str, Flow] | None = None,
     ready: Callable[[RunningServer], None] | None = None,
+    **options: Unpack[Options],
 ) -> None:
-    """Serve until SIGINT or SIGTERM; the arguments are those of `create_app`.
+    """Serve until SIGINT or SIGTERM, with `Options`.
 
     Port 0 takes a free one. Once requests are accepted, ``ready`` is called; by default it writes one line to standard
-    output, the base URL. Raises `FlowServerError` if host and port cannot be had.
+    output, the base URL. Raises `FlowServerError` if host and port cannot be had or an option makes no sense.
     """
-    app = create_app(api_keys=api_keys, broke_api_keys=broke_api_keys, flows=flows)
+    app = create_app(**options)
     _raise_file_limit()
     with _listening(host, port) as (sockets, server):
         _Uvicorn(app, server, ready or _say_base_url).run(sockets)
 
 
 @contextlib.contextmanager
-def running(
-    *,
-    host: str = DEFAULT_HOST,
-    port: int = 0,
-    api_keys: Iterable[str] = (),
-    broke_api_keys: Iterable[str] = (),
-    flows: Mapping[str, Flow] | None = None,
-) -> Iterator[RunningServer]:
-    """Serve from a background thread while the block runs, on a free port unless told; requests in flight are cut."""
-    app = create_app(api_keys=api_keys, broke_api_keys=broke_api_keys, flows=flows)
+def running(*, host: str = DEFAULT_HOST, port: int = 0, **options: Unpack[Options]) -> Iterator[RunningServer]:
+    """Serve from a background thread while the block runs, on a free port unless told, with `Options`.
+
+    What is in flight at the end is cut. Raises `FlowServerError` as `serve` does.
+    """
+    app = create_app(**options)
     started = threading.Event()
     with _listening(host, port) as (sockets, server):
         uvicorn_server = _Uvicorn(app, server, lambda _: started.set())
@@ -88,7 +83,7 @@ def running(
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn, which tells when it is ready and leaves no stream behind when it stops."""
+    """uvicorn, which tells when it is ready and leaves no stream and no job behind when it stops."""
 
     def __init__(self, app: object, server: RunningServer, ready: Callable[[RunningServer], None]) -> None:
         super().__init__(
@@ -96,7 +91,7 @@ class _Uvicorn(uvicorn.Server):
                 app,  # type: ignore[arg-type]
                 http=FlowProtocol,
                 ws="none",
-                lifespan="off",
+                lifespan="on",
                 interface="asgi3",
                 # Only a bug of ours is worth a line, and that one we write ourselves (answers.on_crash).
                 log_config=None,

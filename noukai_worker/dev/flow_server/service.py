@@ -1,40 +1,66 @@
-"""The local Noukai's state, in one place: keys, flows, runs, ledger, manners, clock."""
+"""The local Noukai's state, in one place, and the acts that touch several parts of it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pydantic import JsonValue
 
 from .answers import Refusal
 from .auth import Keys
+from .chance import Chance
+from .clock import Clock
+from .credits import Credits
 from .flows import Flow
-from .ledger import Clock, Ledger
+from .gates import Gates
+from .ledger import Ledger
+from .live import Watchers
 from .manners import Manners
-from .runs import Runs
+from .options import Options, balances, projects
+from .runs import Ended, Run, Runs
+from .samples import SAMPLES
+from .sessions import Sessions
+from .step_events import failed
 
 #: How versions read in a path: nothing is production, ``v0`` the draft.
 PRODUCTION = "production"
 _VERSION = re.compile(r"v(0|[1-9]\d{0,8})")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """Everything that outlives a request."""
 
-    keys: Keys
     flows: Mapping[str, Flow]
-    runs: Runs
-    ledger: Ledger
-    manners: Manners
+    keys: Keys
+    credits: Credits
+    chance: Chance
     now: Clock
+    ledger: Ledger
+    manners: Manners = field(default_factory=Manners)
+    gates: Gates = field(default_factory=Gates)
+    runs: Runs = field(default_factory=Runs)
+    sessions: Sessions = field(default_factory=Sessions)
+    watchers: Watchers = field(default_factory=Watchers)
 
     @classmethod
-    def open(cls, keys: Keys, flows: Iterable[Flow]) -> Service:
-        """Return a service that offers ``flows`` and has heard their standing orders."""
+    def open(cls, options: Options) -> Service:
+        """Return a service that has heard its flows' standing orders; raise `FlowServerError` for senseless options."""
         now = Clock()
-        service = cls(keys, {flow.path: flow for flow in flows}, Runs(), Ledger(now), Manners(), now)
-        for flow in service.flows.values():
+        flows = {**SAMPLES, **(options.get("flows") or {})}
+        balance_of, project_of = balances(options), projects(options)
+        accepted = set(options.get("api_keys", ()))
+        service = cls(
+            flows=flows,
+            keys=Keys(accepted and accepted.union(balance_of, project_of), project_of),
+            credits=Credits(balance_of),
+            chance=Chance(options.get("seed")),
+            now=now,
+            ledger=Ledger(now),
+        )
+        for flow in flows.values():
             for order in flow.orders:
                 service.manners.add(order.model_copy(update={"flow": flow.path}))
         return service
@@ -60,3 +86,23 @@ class Service:
                 400, "INVALID_VERSION", "The draft (v0) cannot be stepped through; publish it or use execute."
             )
         return flow, version
+
+    def begin(self, run: Run) -> None:
+        """Take up a fresh run; raise `Refusal` 402 if its key cannot pay."""
+        self.credits.before_run(run.key)
+        if forgotten := self.runs.add(run):
+            self.sessions.forget(forgotten)
+        self.sessions.add(run)
+        self.ledger.execution(run)
+
+    def abandon_step(self, run: Run) -> None:
+        """The caller left in the middle of a step of ``run``; the run's watchers are told."""
+        for record in run.abandon_step(self.now()):
+            if record.loop_index is None:
+                step = next(step for step in run.steps if step.id == record.step_id)
+                self.watchers.tell(run, failed(step, record.error))
+
+    def finish(self, run: Run, status: Ended, result: JsonValue) -> None:
+        """End a run; its watchers are told."""
+        run.finish(status, result, self.now())
+        self.watchers.tell(run, None)

@@ -1,30 +1,44 @@
-"""``POST …/step``: a stream of events, one step or all that remain, resumable at any step (WIRE.md 4)."""
+"""``POST …/step``: a stream of events, one step or all that remain, resumable at any step (WIRE.md 4).
+
+What a caller may send again when its connection broke:
+
+* **A step** can always be begun again from a checkpoint (``executionId``, ``stepIndex``, ``accumulatedOutputs``), with or
+  without a tool pause in it; tool calls that were pending are void then, and the step asks anew.
+* **The answer to a tool pause** counts as given once the response to it has been written to its end. If the
+  connection breaks before, the same messages are taken again, and the step goes on from them. After that they are
+  refused (PAUSED_STEP_INVALID, or TOOL_RESULTS_MISMATCH if the step waits for the results of a later round).
+
+A caller that is refused because a response was written but lost on the way has the first way left.
+"""
 
 from __future__ import annotations
 
 from .answers import Refusal
 from .calls import Call, StepCall
-from .connection import while_connected
-from .endpoints import Exchange, FlowEndpoint
+from .connection import CallerGone, HangUp, while_connected
+from .course import walk
+from .endpoints import CallEndpoint, Exchange, Place
 from .events import EventStream
+from .live import Watched
 from .runs import Run
 from .tools import ToolTurn
-from .work import Completed, Failed, ToolPause, Work
+from .work import Work
 
 
-class StepThrough(FlowEndpoint):
+class StepThrough(CallEndpoint):
     """The endpoint."""
 
     name = "step"
+    trigger = "step"
     takes_draft = False
 
     def _read(self, body: bytes) -> StepCall:
         return StepCall.parse(body)
 
-    async def _respond(self, exchange: Exchange, call: Call, run: Run | None) -> None:
+    async def _respond(self, exchange: Exchange, place: Place, call: Call, run: Run | None) -> None:
         assert isinstance(call, StepCall)
         exchange.entry.step_index = call.step_index
-        offer = self._offer(exchange, call)
+        offer = self._offer(place.flow, call)
         turn = None
         fresh = not call.execution_id
         if fresh:
@@ -34,70 +48,48 @@ class StepThrough(FlowEndpoint):
                     "INVALID_FIRST_CALL",
                     "A call without 'executionId' starts at 'stepIndex' 0, without tool results.",
                 )
-            run = self._new_run(exchange, call)
+            run = self._new_run(exchange, place, call)
         else:
-            run = _resumable(exchange, call, run)
-            run.outputs.update(call.accumulated_outputs)
+            run = _resumable(place, call, run)
             if call.tool_call_messages:
                 turn = ToolTurn.parse(call.tool_call_messages, run, run.steps[call.step_index].id)
-        stream = EventStream(exchange.scope, exchange.send, exchange.manner)
+        stream = EventStream(exchange.request.scope, exchange.send, exchange.manner)
         work = Work(
+            service=self._service,
             run=run,
+            payer=exchange.key,
             offer=offer,
             turn=turn,
-            sink=stream,
-            ledger=self._service.ledger,
-            now=self._service.now,
+            sink=Watched(run, stream, self._service.watchers),
             input_overrides=call.input_overrides,
             block_overrides=call.block_overrides,
         )
+        if not fresh:
+            work.take_up(call.step_index, call.accumulated_outputs)
         exchange.entry.status = 200
-        await while_connected(exchange.receive, self._stream(stream, work, call, fresh=fresh))
-        await stream.close()
+        try:
+            await while_connected(exchange.receive, self._stream(stream, work, call, fresh=fresh))
+            await stream.close()
+        except (CallerGone, HangUp):
+            if run.status == "running":
+                self._service.abandon_step(run)
+            if turn:
+                run.pauses.append(turn.pause)
+            raise
 
-    async def _stream(self, stream: EventStream, work: Work, call: StepCall, *, fresh: bool) -> None:
-        run = work.run
-        count = len(run.steps)
+    @staticmethod
+    async def _stream(stream: EventStream, work: Work, call: StepCall, *, fresh: bool) -> None:
         await stream.open()
-        if fresh:
-            started = {"executionId": run.execution_id, "flowId": run.flow.flow_id, "stepCount": count}
-            await stream.emit("run_started", started)
-        for local, index in enumerate(range(call.step_index, count)):
-            match await work.do_step(index, local=local):
-                case Completed(output):
-                    if index == count - 1:
-                        run.finish("completed", output, self._service.now())
-                        await stream.emit("flow_completed", {"executionId": run.execution_id, "result": output})
-                    elif not call.run_remaining:
-                        cursor = {"executionId": run.execution_id, "stepIndex": local, "nextStepIndex": index + 1}
-                        await stream.emit("step_paused", cursor)
-                        return
-                case Failed(error):
-                    run.finish("failed", error["message"], self._service.now())
-                    return
-                case ToolPause() as pause:
-                    await stream.emit("step_paused_for_tool_calls", _tool_pause(run, index, pause))
-                    return
+        await walk(work, call.step_index, fresh=fresh, one_step=not call.run_remaining)
 
 
-def _tool_pause(run: Run, index: int, pause: ToolPause) -> dict[str, object]:
-    return {
-        "runId": run.execution_id,
-        "executionId": run.execution_id,
-        "stepId": run.steps[index].id,
-        "stepIndex": index,
-        "iterationsUsed": pause.iterations_used,
-        "toolCallMessages": pause.messages,
-        "toolCalls": pause.calls,
-        "accumulatedOutputs": run.outputs,
-    }
-
-
-def _resumable(exchange: Exchange, call: StepCall, run: Run | None) -> Run:
+def _resumable(place: Place, call: StepCall, run: Run | None) -> Run:
     if run is None:
         raise Refusal(404, "RUN_NOT_FOUND", f"No run has the 'executionId' {call.execution_id!r}.")
-    if run.flow.path != exchange.flow.path:
+    if run.flow.path != place.flow.path:
         raise Refusal(400, "EXECUTION_ID_INVALID", f"'executionId' names a run of another flow, {run.flow.path}.")
+    if run.trigger == "job":
+        raise Refusal(400, "EXECUTION_ID_INVALID", "'executionId' names a job, which goes on by itself.")
     if not 0 <= call.step_index < len(run.steps):
         raise Refusal(400, "INVALID_STEP_INDEX", f"'stepIndex' {call.step_index} is none of 0 to {len(run.steps) - 1}.")
     missing = [step.id for step in run.steps[: call.step_index] if step.id not in call.accumulated_outputs]

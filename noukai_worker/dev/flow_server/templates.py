@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pydantic import JsonValue
 
 #: What a placeholder may start with.
-ROOTS = ("message", "parameters", "previous", "input", "steps", "tools")
+ROOTS = ("message", "parameters", "previous", "input", "steps", "tools", "loop")
 
 _MARK = re.compile(r"\{\{|\}\}|\{([A-Za-z_]\w*)((?:\.[\w-]+)*)\}")
 

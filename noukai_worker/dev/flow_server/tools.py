@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from .answers import Refusal
 from .calls import JsonObject
 from .flows import ToolCall
-from .runs import Run
+from .runs import Pause, Run
 from .templates import fill, text_of
 
 MAX_TOOLS = 64
@@ -61,17 +61,21 @@ class Offer:
             raise _invalid("'toolChoice' must be 'auto', 'none', 'required' or the {'function': {'name': …}} of a tool")
         return cls(schemas, forced=name)
 
-    def calls(self, round_: Sequence[ToolCall], position: int, values: Mapping[str, JsonValue]) -> list[JsonObject]:
-        """Return the wire form of one round's calls; those whose tool is not offered are left out.
+    def names(self, round_: Sequence[ToolCall], position: int) -> list[tuple[ToolCall, str]]:
+        """Return the calls of one round that the caller can answer, each with the name of its tool.
 
         A call without a name takes the forced tool, else the tool at ``position`` (the round's number), else the last.
         """
-        names = list(self.schemas)
+        offered = list(self.schemas)
+        if not offered:
+            return []
+        standard = self.forced or offered[min(position, len(offered) - 1)]
+        return [(call, name) for call in round_ if (name := call.name or standard) in self.schemas]
+
+    def calls(self, round_: Sequence[ToolCall], position: int, values: Mapping[str, JsonValue]) -> list[JsonObject]:
+        """Return the wire form of one round's calls; those whose tool is not offered are left out."""
         calls: list[JsonObject] = []
-        for wanted in round_ if names else ():
-            name = wanted.name or self.forced or names[min(position, len(names) - 1)]
-            if name not in self.schemas:
-                continue
+        for wanted, name in self.names(round_, position):
             arguments = wanted.arguments
             filled = _made_up(self.schemas[name], values) if arguments is None else fill(dict(arguments), values)
             calls.append(
@@ -86,42 +90,56 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class ToolTurn:
-    """A caller's return with tool results: the conversation so far, the rounds done, what the tools said."""
+    """A caller's return with tool results: the conversation so far, what the tools said, the pause they answer."""
 
     messages: list[JsonObject]
-    rounds: int
     results: str
+    pause: Pause
 
     @classmethod
     def parse(cls, messages: list[JsonObject], run: Run, step_id: str) -> Self:
-        """Return the turn; raise `Refusal` 400 TOOL_RESULTS_MISMATCH unless each call of the last round is answered."""
-        asked, answers = _read(messages)
+        """Return the turn that answers a pause of ``run`` at ``step_id``.
+
+        Raise `Refusal` 400 PAUSED_STEP_INVALID if there is no open pause (each is answered once), 400
+        TOOL_RESULTS_MISMATCH unless each call of the last round has a result, and nothing else has.
+        """
+        pauses = [pause for pause in run.pauses if pause.step_id == step_id]
+        if not pauses:
+            raise Refusal(
+                400,
+                "PAUSED_STEP_INVALID",
+                f"The run is not waiting for tool results at step {step_id!r}. Each pause is answered once; look at "
+                "the run's trace for what became of the first answer.",
+            )
+        asked, known, answers = _read(messages)
         if not asked:
             raise _mismatch("there is no assistant turn with toolCalls; send back the server's list, results appended")
-        rounds = 0
-        for call_id in asked:
-            issued = run.tool_calls.get(call_id)
-            if issued is None or issued[0] != step_id:
-                raise _mismatch(f"this run did not make the call {call_id!r} at step {step_id!r}")
-            rounds = max(rounds, issued[1] + 1)
-        if missing := [call_id for call_id in asked if call_id not in answers]:
+        pause = next((pause for pause in pauses if pause.call_ids == asked), None)
+        if pause is None:
+            raise _mismatch(
+                f"step {step_id!r} is not waiting for {', '.join(sorted(asked))}; each pause is answered once"
+            )
+        if missing := sorted(asked - answers.keys()):
             raise _mismatch(f"no result for {', '.join(missing)}")
-        if strange := [call_id for call_id in answers if call_id not in run.tool_calls]:
+        if strange := sorted(answers.keys() - known):
             raise _mismatch(f"nobody asked for {', '.join(strange)}")
-        return cls(messages, rounds, ", ".join(answers.values()))
+        return cls(messages, ", ".join(answers.values()), pause)
 
 
-def _read(messages: list[JsonObject]) -> tuple[list[str], dict[str, str]]:
-    asked: list[str] = []
+def _read(messages: list[JsonObject]) -> tuple[set[str], set[str], dict[str, str]]:
+    """Return the calls of the last assistant turn that has any, those of all turns, and the results by call."""
+    asked: set[str] = set()
+    known: set[str] = set()
     answers: dict[str, str] = {}
     for message in messages:
         calls = message.get("toolCalls", message.get("tool_calls"))
         if isinstance(calls, list) and calls:
-            asked = [str(call.get("id")) for call in calls if isinstance(call, dict)]
+            asked = {str(call.get("id")) for call in calls if isinstance(call, dict)}
+            known |= asked
         answered = message.get("toolCallId", message.get("tool_call_id"))
         if message.get("role", "tool") == "tool" and isinstance(answered, str):
             answers[answered] = text_of(message.get("content", message.get("output")))
-    return asked, answers
+    return asked, known, answers
 
 
 def _made_up(schema: Mapping[str, Any], values: Mapping[str, JsonValue]) -> JsonObject:

@@ -48,6 +48,8 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("dev --redis-port 0", 1, "--redis-port"),
         ("dev --web-port 8080", 1, "--web-port"),
         ("flow-server --flows /nowhere.toml", 1, "/nowhere.toml"),
+        ("flow-server --port 0 --credits nk_x", 1, "KEY=VALUE"),
+        ("flow-server --port 0 --project nk_x=acme", 1, "org/project"),
         ("web --host 0.0.0.0 --open", 1, "127.0.0.1"),
     ],
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -34,6 +36,61 @@ path = "acme/test/named-tools"
 id = "ask"
 tool_rounds = [[{ name = "add", arguments = { a = "{parameters.a}", b = 2 } }, { name = "shout" }]]
 output = { sum = "{tools}" }
+
+[[flow]]
+path = "acme/test/gated"
+[[flow.step]]
+id = "wait"
+gate = "{message}"
+chunks = { words = 1 }
+
+[[flow]]
+path = "acme/test/gated-tools"
+[[flow.step]]
+id = "ask"
+gate = "{message}"
+tool_rounds = 1
+
+[[flow]]
+path = "acme/test/chapters"
+[[flow.step]]
+id = "each"
+input = "Chapter {loop} of {message}"
+output = "({input})"
+loop = 3
+cost_usd = "0.001"
+[[flow.step]]
+id = "join"
+output = { text = "{previous}" }
+
+[[flow]]
+path = "acme/test/many-rounds"
+max_tool_rounds = 2
+[[flow.step]]
+id = "ask"
+tool_rounds = 4
+
+[[flow]]
+path = "acme/test/loop-tools"
+[[flow.step]]
+id = "each"
+loop = 2
+tool_rounds = 1
+
+[[flow]]
+path = "acme/test/no-snapshots"
+snapshots = false
+[[flow.step]]
+id = "s"
+
+[[flow]]
+path = "acme/test/costly"
+[[flow.step]]
+id = "one"
+cost_usd = "0.02"
+[[flow.step]]
+id = "two"
+cost_usd = "0.001"
 
 [[flow]]
 path = "acme/test/unlucky"
@@ -82,6 +139,29 @@ class Caller:
     def order(self, *orders: dict[str, Any]) -> httpx.Response:
         return self.http.post(self.server.url + "/_control/manners", json=list(orders))
 
+    def wait_at_gate(self, name: str, waiting: int = 1) -> None:
+        """Return once so many wait at a gate."""
+        deadline = time.monotonic() + 10
+        while (gates := self.control("GET", "gates")["gates"]).get(name, {}).get("waiting") != waiting:
+            assert time.monotonic() < deadline, gates
+
+    def open_gate(self, name: str) -> int:
+        return int(self.control("POST", f"gates/{name}")["released"])
+
+    def control(self, method: str, what: str, body: Any = None) -> Any:
+        answer = self.http.request(method, f"{self.server.url}/_control/{what}", json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def run(self, path: str, execution_id: str, what: str, **query: Any) -> httpx.Response:
+        return self.http.get(self.url(path, f"runs/{execution_id}/{what}"), params=query)
+
+    @contextmanager
+    def at_once(self, call: Callable[[], Any]) -> Iterator[Future[Any]]:
+        """Make a call in a thread of its own; a client may be shared between threads."""
+        with ThreadPoolExecutor(1) as pool:
+            yield pool.submit(call)
+
     def wait_for(self, condition: Callable[[dict[str, Any]], bool], **wanted: str) -> dict[str, Any]:
         deadline = time.monotonic() + 10
         while not condition(counts := self.counts(**wanted)):
@@ -104,16 +184,34 @@ def frames(text: str) -> list[tuple[str, dict[str, Any]]]:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     file = tmp_path_factory.mktemp("flows") / "flows.toml"
     file.write_text(FLOWS)
-    with running(flows=load_flows(file), broke_api_keys=["nk_broke"]) as server:
+    with running(
+        flows=load_flows(file),
+        broke_api_keys=["nk_broke"],
+        credits={"nk_poor": "0.01"},
+        projects={"nk_bound": "acme/demo"},
+    ) as server:
         yield server
 
 
 @pytest.fixture
 def caller(server: RunningServer) -> Iterator[Caller]:
+    jobs: list[str] = []
+
+    def note(answer: httpx.Response) -> None:
+        if answer.status_code == 202:
+            jobs.append(str(answer.request.url).replace("/v0/", "/").replace("/v3/", "/"))
+            jobs[-1] += "/" + json.loads(answer.read())["executionId"]
+
     with httpx.Client(headers={"Authorization": "Bearer nk_test_key"}, trust_env=False, timeout=20) as client:
         client.delete(server.url + "/_control/counts").raise_for_status()
         client.delete(server.url + "/_control/manners").raise_for_status()
+        client.event_hooks = {"response": [note]}
         yield Caller(server, client)
+        client.delete(server.url + "/_control/manners")
+        # A job that goes on would be counted in the next test.
+        for job in jobs:
+            while client.get(job).raise_for_status().json()["status"] in ("pending", "running"):
+                pass
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from noukai_worker.dev.flow_server import create_app
-from noukai_worker.dev.flow_server.flows import Flow, Step
-from noukai_worker.dev.flow_server.ledger import Clock, Ledger
-from noukai_worker.dev.flow_server.runs import Run
+from noukai_worker.dev.flow_server.clock import Clock
+from noukai_worker.dev.flow_server.ledger import Ledger
+from tests.support.flow_server import a_run
 
 
 def test_a_stepped_run_is_found_by_each_of_its_names(caller: Any) -> None:
@@ -37,7 +37,7 @@ def test_a_stepped_run_is_found_by_each_of_its_names(caller: Any) -> None:
         assert {entry["execution_id"] for entry in counts["requests"]} == {execution_id}
         run = counts["runs"][execution_id]
         assert run["steps"] == steps
-        assert run["requests"] == {"execute": 0, "step": 2}
+        assert run["requests"] == {"execute": 0, "step": 2, "jobs": 0}
         assert (run["message"], run["session_id"], run["trigger"], run["status"]) == (
             "my text",
             "session-7",
@@ -83,33 +83,27 @@ def test_control_answers_only_this_machine(client: str, status: int) -> None:
                 ("GET", "manners"),
                 ("POST", "manners"),
                 ("DELETE", "manners"),
+                ("GET", "gates"),
+                ("POST", "gates/x"),
+                ("DELETE", "gates/x"),
+                ("GET", "credits"),
+                ("POST", "credits"),
+                ("DELETE", "sessions/x"),
             ]
             order = {"manner": {"delay": 1}}
             return [(await http.request(method, f"/_control/{name}", json=order)).status_code for method, name in calls]
 
-    assert asyncio.run(ask()) == [status] * 5
+    # Here: no amounts in that body, and no such session.
+    assert asyncio.run(ask()) == ([200] * 9 + [400, 404] if status == 200 else [status] * 11)
 
 
 def test_what_was_forgotten_is_announced() -> None:
     clock = Clock()
     ledger = Ledger(clock, kept_requests=2, kept_runs=1)
-    flow = Flow(path="a/b/c", steps=(Step(id="s"),))
     for number in range(3):
         ledger.request("step", f"flow-{number}")
     for message in ("first", "second"):
-        run = Run(
-            flow=flow,
-            version="production",
-            trigger="step",
-            session_id=None,
-            message=message,
-            messages=[],
-            parameters={},
-            attachments=[],
-            trace=False,
-            started_at=clock(),
-        )
-        ledger.execution(run)
+        ledger.execution(a_run(message=message, started_at=clock()))
     counts = ledger.counts({})
     assert counts["forgotten"] == 2
     assert [entry["flow"] for entry in counts["requests"]] == ["flow-1", "flow-2"]

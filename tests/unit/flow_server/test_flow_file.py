@@ -55,6 +55,13 @@ STEP = '[[flow]]\npath = "a/b/c"\n[[flow.step]]\nid = "s"\n'
         (STEP + '[[flow.step]]\nid = "s"', "flow[0]", "two steps are called 's'"),
         (STEP + "[[flow.order]]\nmanner = { status = 5 }", "flow[0].order[0].manner.status", "200, not 5"),
         (STEP + STEP, "flow[1].path", "defined twice"),
+        (STEP + "loop = 0", "flow[0].step[0].loop", "greater than or equal to 1, not 0"),
+        (STEP + 'gate = "{mesage}"', "flow[0].step[0].gate", re.escape("use one of {message}")),
+        (STEP + "gate = 1", "flow[0].step[0].gate", "valid string, not 1"),
+        (STEP + "tool_rounds = 0", "flow[0].step[0].tool_rounds", "give 1 to 1000 rounds, not 0"),
+        (STEP + "tool_rounds = true", "flow[0].step[0].tool_rounds", "valid tuple, not True"),
+        (STEP.replace("[[flow.step]]", "max_tool_rounds = 0\n[[flow.step]]"), "flow[0].max_tool_rounds", "not 0"),
+        (STEP.replace("[[flow.step]]", "snapshots = 7\n[[flow.step]]"), "flow[0].snapshots", "valid boolean.*not 7"),
     ],
 )
 def test_a_mistake_is_one_line_with_place_and_remedy(tmp_path: Path, text: str, place: str, remedy: str) -> None:

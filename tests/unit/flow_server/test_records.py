@@ -8,25 +8,10 @@ from types import SimpleNamespace
 import pytest
 from starlette.types import Message
 
-from noukai_worker.dev.flow_server import Flow, Step
 from noukai_worker.dev.flow_server.connection import CallerGone
 from noukai_worker.dev.flow_server.events import EventStream
-from noukai_worker.dev.flow_server.runs import Run, Runs
-
-
-def a_run(message: str = "x") -> Run:
-    return Run(
-        flow=Flow(path="a/b/c", steps=(Step(id="s"),)),
-        version="production",
-        trigger="execute",
-        session_id=None,
-        message=message,
-        messages=[],
-        parameters={},
-        attachments=[],
-        trace=False,
-        started_at=0.0,
-    )
+from noukai_worker.dev.flow_server.runs import Runs
+from tests.support.flow_server import a_run
 
 
 def test_a_tool_round_goes_on_with_the_same_attempt_and_a_finished_step_starts_another() -> None:
@@ -44,7 +29,7 @@ def test_a_tool_round_goes_on_with_the_same_attempt_and_a_finished_step_starts_a
 
 def test_the_oldest_run_is_forgotten_beyond_the_limit() -> None:
     runs = Runs(limit=2)
-    kept = [a_run(str(number)) for number in range(3)]
+    kept = [a_run(message=str(number)) for number in range(3)]
     for run in kept:
         runs.add(run)
     assert [runs.find(run.execution_id) for run in kept] == [None, kept[1], kept[2]]

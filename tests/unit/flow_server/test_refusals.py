@@ -7,16 +7,9 @@ from typing import Any
 import pytest
 
 from noukai_worker.dev.flow_server import running
+from tests.support.flow_server import refused
 
 PATH = "acme/demo/hello-world"
-
-
-def refused(answer: Any) -> tuple[int, str]:
-    assert answer.headers["x-request-id"]
-    assert answer.json().keys() == {"detail"}
-    assert answer.json()["detail"].keys() == {"code", "message"}
-    assert answer.json()["detail"]["message"]
-    return answer.status_code, answer.json()["detail"]["code"]
 
 
 @pytest.mark.parametrize("header", ["", "nk_key", "Basic nk_key", "Bearer", "Bearer sk_key"])

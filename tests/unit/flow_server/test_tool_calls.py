@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.flow_server import refused
+
 
 def tool(name: str, **properties: Any) -> dict[str, Any]:
     schema = {"type": "object", "properties": properties, "required": list(properties)}
@@ -123,37 +125,25 @@ def test_a_resume_belongs_to_the_session_of_the_first_call(caller: Any) -> None:
     ).json()
     caller.execute("acme/demo/tools-enabled", **resume(pause, answered(pause)))
     counts = caller.counts(session_id="s-1")
-    assert counts["sessions"]["s-1"]["requests"] == {"execute": 2, "step": 0}
+    assert counts["sessions"]["s-1"]["requests"] == {"execute": 2, "step": 0, "jobs": 0}
     assert counts["sessions"]["s-1"]["executions"] == 1
 
 
-def test_resuming_twice_works_twice_and_shows(caller: Any) -> None:
-    pause = caller.execute("acme/demo/tools-enabled", message="x", tools=WEATHER).json()
-    for _ in range(2):
-        body = caller.execute("acme/demo/tools-enabled", **resume(pause, answered(pause))).json()
-        assert body["status"] == "completed"
-    assert caller.counts()["runs"][pause["executionId"]]["steps"]["answer"]["completed"] == 2
-
-
-def _refused(answer: Any) -> tuple[int, str]:
-    return answer.status_code, answer.json()["detail"]["code"]
-
-
-def test_wrong_resumptions_are_refused(caller: Any) -> None:
+def test_wrong_resumptions_arerefused(caller: Any) -> None:
     path = "acme/demo/tools-enabled"
     pause = caller.execute(path, message="x", tools=WEATHER).json()
     good = resume(pause, answered(pause))
-    assert _refused(caller.execute(path, **good | {"executionId": "e-0"})) == (400, "EXECUTION_ID_INVALID")
-    assert _refused(caller.execute("acme/demo/agent-tools", **good)) == (400, "EXECUTION_ID_INVALID")
-    assert _refused(caller.execute(path, **good | {"pausedAtStep": "other"})) == (400, "PAUSED_STEP_INVALID")
-    assert _refused(caller.execute(path, **good | {"pausedAtStep": ""})) == (400, "PAUSED_STEP_INVALID")
+    assert refused(caller.execute(path, **good | {"executionId": "e-0"})) == (400, "EXECUTION_ID_INVALID")
+    assert refused(caller.execute("acme/demo/agent-tools", **good)) == (400, "EXECUTION_ID_INVALID")
+    assert refused(caller.execute(path, **good | {"pausedAtStep": "other"})) == (400, "PAUSED_STEP_INVALID")
+    assert refused(caller.execute(path, **good | {"pausedAtStep": ""})) == (400, "PAUSED_STEP_INVALID")
     mismatch = (400, "TOOL_RESULTS_MISMATCH")
-    assert _refused(caller.execute(path, **good | {"toolCallMessages": []})) == mismatch
-    assert _refused(caller.execute(path, **good | {"toolCallMessages": pause["toolCallMessages"]})) == mismatch
+    assert refused(caller.execute(path, **good | {"toolCallMessages": []})) == mismatch
+    assert refused(caller.execute(path, **good | {"toolCallMessages": pause["toolCallMessages"]})) == mismatch
     stranger = {"role": "tool", "toolCallId": "call_0", "content": "?"}
-    assert _refused(caller.execute(path, **good | {"toolCallMessages": [*answered(pause), stranger]})) == mismatch
+    assert refused(caller.execute(path, **good | {"toolCallMessages": [*answered(pause), stranger]})) == mismatch
     foreign = {"role": "assistant", "toolCalls": [{"id": "call_0"}]}
-    assert _refused(caller.execute(path, **good | {"toolCallMessages": [foreign, stranger]})) == mismatch
+    assert refused(caller.execute(path, **good | {"toolCallMessages": [foreign, stranger]})) == mismatch
 
 
 @pytest.mark.parametrize(
@@ -168,9 +158,9 @@ def test_wrong_resumptions_are_refused(caller: Any) -> None:
         ([tool("a")], {"type": "function", "function": {"name": "b"}}, "TOOLS_INVALID"),
     ],
 )
-def test_malformed_tools_are_refused(caller: Any, tools: Any, choice: Any, code: str) -> None:
+def test_malformed_tools_arerefused(caller: Any, tools: Any, choice: Any, code: str) -> None:
     answer = caller.execute("acme/demo/tools-enabled", message="x", tools=tools, toolChoice=choice)
-    assert _refused(answer) == (400, code)
+    assert refused(answer) == (400, code)
 
 
 def test_sixty_four_tools_are_taken(caller: Any) -> None:
@@ -178,6 +168,6 @@ def test_sixty_four_tools_are_taken(caller: Any) -> None:
     assert caller.execute("acme/demo/tools-enabled", message="x", tools=tools).status_code == 200
 
 
-def test_tools_for_a_flow_without_them_are_refused(caller: Any) -> None:
+def test_tools_for_a_flow_without_them_arerefused(caller: Any) -> None:
     answer = caller.execute("acme/demo/hello-world", message="x", tools=WEATHER)
-    assert _refused(answer) == (400, "TOOLS_NOT_ENABLED")
+    assert refused(answer) == (400, "TOOLS_NOT_ENABLED")
