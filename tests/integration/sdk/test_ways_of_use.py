@@ -15,7 +15,6 @@ import pytest
 from asgiref.sync import async_to_sync
 from fastapi import FastAPI
 from starlette.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
 
 from noukai_sdk import AsyncNoukai, ClientClosedError, ExecuteResult, Noukai
 from noukai_sdk.testing import FlowServer
@@ -336,20 +335,19 @@ def test_a_reader_who_hangs_up_ends_the_stream_though_the_service_is_silent(
 ) -> None:
     noukai_server.order(stall_after_events=3, seconds=600)
     ended = threading.Event()
+    app = FastAPI()
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    @app.get("/")
+    async def stream() -> StreamingResponse:
         async def lines() -> AsyncIterator[str]:
             try:
-                async with (
-                    noukai_server.async_client() as client,
-                    client.flow(TWO_STEP).events("x") as stream,
-                ):
+                async with noukai_server.async_client() as client, client.flow(TWO_STEP).events("x") as stream:
                     async for event in stream:
                         yield event.model_dump_json() + "\n"
             finally:
                 ended.set()
 
-        await StreamingResponse(lines())(scope, receive, send)
+        return StreamingResponse(lines())
 
     with serving(app) as url:
         with httpx.stream("GET", url, trust_env=False) as response:
