@@ -84,12 +84,30 @@ FRAMES = st.builds(
     st.sampled_from([*QUIET, *QUIET, *CONTROL, None]),
     st.one_of(PAYLOADS, PAYLOADS, JSON),
 )
+TOOL_PAUSE = {
+    "runId": "E",
+    "executionId": "E",
+    "stepId": "a",
+    "stepIndex": 1,
+    "iterationsUsed": 1,
+    "toolCallMessages": [],
+    "toolCalls": [],
+    "accumulatedOutputs": {},
+}
+COMPLETED = {"stepId": "a", "stepIndex": 0, "output": 1, "costUsd": "1", "durationMs": 1, "tokens": {"total": 1}}
+WHOLE = {"step_paused_for_tool_calls": TOOL_PAUSE, "step_completed": COMPLETED, "run_started": {"executionId": "E"}}
+# Whole, but for one odd member.
+ONE_ODD = st.builds(
+    lambda place, odd: sse(place[0], json.dumps(WHOLE[place[0]] | {place[1]: odd})),
+    st.sampled_from([(name, member) for name, payload in WHOLE.items() for member in payload]),
+    JSON,
+)
 PROGRESS = [sse("step_completed", {"stepId": "a", "output": 1}), sse("step_paused", {})]
-TOOLS = [
-    sse("step_paused_for_tool_calls", {"executionId": "E", "stepIndex": 1, "toolCallMessages": [], "toolCalls": []})
-]
+TOOLS = [sse("step_paused_for_tool_calls", TOOL_PAUSE)]
 BODIES = st.lists(
-    st.builds(list.__add__, st.lists(FRAMES, max_size=3), st.sampled_from([PROGRESS, PROGRESS, TOOLS, []])),
+    st.builds(
+        list.__add__, st.lists(st.one_of(FRAMES, ONE_ODD), max_size=3), st.sampled_from([PROGRESS, PROGRESS, TOOLS, []])
+    ),
     min_size=1,
     max_size=4,
 )
