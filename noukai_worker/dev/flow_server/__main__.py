@@ -60,13 +60,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default=DEFAULT_HOST, help="address to listen on (default %(default)s, and ::1)")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 takes a free one (default %(default)s)")
     parser.add_argument("--port-file", type=Path, metavar="FILE", help="write the port here once requests are accepted")
+    parser.add_argument("--until-input-ends", action="store_true", help="stop when standard input is closed")
     parser.add_argument(
         "--api-key", action="append", default=[], metavar="KEY", help="accept only this key (repeatable)"
     )
     parser.add_argument(
         "--broke-api-key", action="append", default=[], metavar="KEY", help="402 for this key (repeatable)"
     )
-    parser.add_argument("--until-input-ends", action="store_true", help="stop when standard input is closed")
     parser.add_argument("--flows", metavar="FILE", help="TOML file of flows to offer beside the samples")
     return parser
 
