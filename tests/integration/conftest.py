@@ -11,11 +11,13 @@ import pytest
 import redis
 from celery import _state
 
+from noukai_sdk.testing import FlowServer
+from noukai_sdk.testing.pytest_plugin import Servers
 from noukai_worker.runs import Entry, RunStore, RunView, operations, shared
 from noukai_worker.settings import Settings, adopt
 from noukai_worker.tasks import app as apps
 from tests.support.leaks import immortal
-from tests.support.processes import KEY, FlowServer, RedisServer, Worker, until
+from tests.support.processes import RedisServer, Worker, until
 
 
 @pytest.fixture(scope="session")
@@ -36,17 +38,13 @@ def redis_url(redis_server: RedisServer) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def flow_server_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlowServer]:
-    server = FlowServer(tmp_path_factory.mktemp("flow-server"), "--api-key", KEY)
-    server.start()
-    yield server
-    server.stop()
+def flow_server_process(noukai_servers: Servers) -> FlowServer:
+    return noukai_servers()
 
 
 @pytest.fixture
-def flow_server(flow_server_process: FlowServer) -> FlowServer:
-    flow_server_process.reset()
-    return flow_server_process
+def flow_server(noukai_server: FlowServer) -> FlowServer:
+    return noukai_server
 
 
 @dataclass
@@ -69,8 +67,7 @@ class House:
     def env(self) -> dict[str, str]:
         return {
             "NOUKAI_REDIS_URL": self.settings.redis_url,
-            "NOUKAI_BASE_URL": self.flow_server.base_url,
-            "NOUKAI_API_KEY": KEY,
+            **self.flow_server.env,
             "NOUKAI_WORKER_BACKOFF_BASE": "0.2",
         }
 

@@ -1,4 +1,4 @@
-"""Real processes for the tests: a Redis-protocol server, the flow server, workers. Each is stopped by its own pid."""
+"""Real processes for the tests: a Redis-protocol server, workers. Each is stopped by its own pid."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import redis
 
 PATIENCE = 60.0
-KEY = "nk_test_0123456789"
 
 
 def until(condition: Callable[[], Any], what: str, *, within: float = PATIENCE) -> Any:
@@ -122,46 +120,6 @@ class RedisServer(Process):
         with contextlib.closing(redis.Redis.from_url(self.url)) as client, contextlib.suppress(redis.RedisError):
             return bool(client.ping())
         return False
-
-
-class FlowServer(Process):
-    """The local Noukai, as a process."""
-
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        self.port = free_port()
-        command = [sys.executable, "-m", "noukai_worker.dev.flow_server", "--port", str(self.port), *arguments]
-        super().__init__(command, folder / "flow-server.log")
-
-    @property
-    def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/api/v1"
-
-    def start(self) -> None:
-        super().start()
-        until(self._answers, "the flow server answers")
-
-    def _answers(self) -> bool:
-        assert self.alive, self.output()
-        with contextlib.suppress(httpx.HTTPError):
-            return self.control("GET", "counts") is not None
-        return False
-
-    def control(self, method: str, what: str, order: Any = None) -> Any:
-        response = httpx.request(
-            method, f"http://127.0.0.1:{self.port}/_control/{what}", json=order, timeout=10, trust_env=False
-        )
-        response.raise_for_status()
-        return response.json() if response.content else None
-
-    def counts(self) -> Any:
-        return self.control("GET", "counts")
-
-    def order(self, **order: Any) -> None:
-        self.control("POST", "manners", order)
-
-    def reset(self) -> None:
-        self.control("DELETE", "manners")
-        self.control("DELETE", "counts")
 
 
 class Worker(Process):

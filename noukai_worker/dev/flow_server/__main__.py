@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 
 from .errors import FlowServerError
@@ -16,6 +18,9 @@ from .server import DEFAULT_HOST, DEFAULT_PORT, RunningServer, serve
 def main(arguments: list[str] | None = None) -> int:
     """Serve until told to stop; return the exit status: 0, or 1 after one line on standard error."""
     options = _parser().parse_args(arguments)
+
+    if options.until_input_ends:
+        threading.Thread(target=_end_with_input, name="lifeline", daemon=True).start()
 
     def ready(server: RunningServer) -> None:
         if options.port_file is not None:
@@ -47,11 +52,19 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _end_with_input() -> None:
+    # Whoever started us holds the other end, and lets go of it even when killed.
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="flow_server", description="A local Noukai: runs sample flows, and your own.")
     parser.add_argument("--host", default=DEFAULT_HOST, help="address to listen on (default %(default)s, and ::1)")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 takes a free one (default %(default)s)")
     parser.add_argument("--port-file", type=Path, metavar="FILE", help="write the port here once requests are accepted")
+    parser.add_argument("--until-input-ends", action="store_true", help="stop when standard input is closed")
     parser.add_argument(
         "--api-key", action="append", default=[], metavar="KEY", help="accept only this key (repeatable)"
     )

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.processes import KEY, FlowServer, Process, RedisServer, running
+from noukai_sdk.testing import FlowServer
+from tests.support.processes import Process, RedisServer, running
 
 PROGRAM = [sys.executable, "-m", "noukai_worker"]
 
@@ -66,8 +67,7 @@ def installation(
     folder = tmp_path_factory.mktemp("installation")
     environment = {
         "NOUKAI_REDIS_URL": redis_server.url,
-        "NOUKAI_BASE_URL": flow_server_process.base_url,
-        "NOUKAI_API_KEY": KEY,
+        **flow_server_process.env,
         "NOUKAI_WORKER_BACKOFF_BASE": "0.2",
     }
     workers = [

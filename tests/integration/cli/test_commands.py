@@ -11,8 +11,9 @@ import time
 import pytest
 import redis
 
+from noukai_sdk.testing import FlowServer
 from noukai_worker.runs import keys
-from tests.support.processes import FlowServer, RedisServer, until
+from tests.support.processes import RedisServer, until
 
 from .conftest import PROGRAM, CommandLine
 
@@ -85,7 +86,7 @@ def test_a_failed_run_is_a_failed_watch(command: CommandLine) -> None:
 
 
 def test_retries_are_told(command: CommandLine, flow_server: FlowServer) -> None:
-    flow_server.order(manner={"status": 503}, flow="acme/demo/two-step")
+    flow_server.order(status=503, flow="acme/demo/two-step")
     answer = command("enqueue", "acme/demo/two-step", "--message", "x", "--follow")
     assert answer.returncode == 0, answer.stdout
     assert "attempt 1 ended: " in answer.stdout

@@ -14,7 +14,8 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.support.processes import KEY, FlowServer, Process, free_port, running, server_binary, until
+from noukai_sdk.testing import FlowServer
+from tests.support.processes import Process, free_port, running, server_binary, until
 
 from .compose_schema import SCHEMA
 
@@ -111,7 +112,7 @@ class Installation:
         return Process(command, self._folder / f"{name}.log", self.environment(name))
 
     def environment(self, name: str) -> dict[str, str]:
-        passed = {"NOUKAI_API_KEY": KEY, "NOUKAI_BASE_URL": self._flow_server.base_url}
+        passed = self._flow_server.env
         given = self._services[name].get("environment", {})
         found = {variable: passed.get(variable) if value is None else value for variable, value in given.items()}
         return {variable: self._local(str(value)) for variable, value in found.items() if value is not None} | {

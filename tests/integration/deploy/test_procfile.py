@@ -12,7 +12,8 @@ import httpx
 import pytest
 from celery import Celery
 
-from tests.support.processes import KEY, FlowServer, free_port, until
+from noukai_sdk.testing import FlowServer
+from tests.support.processes import free_port, until
 
 ROOT = Path(__file__).parents[3]
 BIN = Path(sys.executable).parent
@@ -23,12 +24,11 @@ pytestmark = pytest.mark.integration
 class Honcho:
     """The Procfile, as a person or a platform starts it."""
 
-    def __init__(self, redis_url: str, base_url: str) -> None:
+    def __init__(self, redis_url: str, flow_server: FlowServer) -> None:
         self.port = free_port()
         environment = {name: value for name, value in os.environ.items() if not name.startswith("NOUKAI_")} | {
             "NOUKAI_REDIS_URL": redis_url,
-            "NOUKAI_BASE_URL": base_url,
-            "NOUKAI_API_KEY": KEY,
+            **flow_server.env,
             "HOST": "127.0.0.1",
             "PORT": str(self.port),
             "PATH": f"{BIN}:{os.environ['PATH']}",
@@ -60,7 +60,7 @@ class Honcho:
 
 @pytest.fixture
 def honcho(redis_url: str, flow_server: FlowServer) -> Iterator[Honcho]:
-    started = Honcho(redis_url, flow_server.base_url)
+    started = Honcho(redis_url, flow_server)
     yield started
     started.stop()
 

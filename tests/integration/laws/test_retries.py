@@ -17,7 +17,7 @@ MODES: tuple[Mode, ...] = ("stream", "execute")
 
 @pytest.mark.parametrize("mode", MODES)
 def test_three_503s_then_success(house: House, mode: Mode) -> None:
-    house.flow_server.order(flow=FLOW, times=3, manner={"status": 503})
+    house.flow_server.order(flow=FLOW, times=3, status=503)
     house.worker(mode)
     run = enqueue(FLOW, message="hi", mode=mode)
     (view,) = house.wait(run.id)
@@ -29,7 +29,7 @@ def test_three_503s_then_success(house: House, mode: Mode) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_retry_after_is_a_floor(house: House, mode: Mode) -> None:
-    house.flow_server.order(flow=FLOW, times=1, manner={"status": 429, "retry_after": 2})
+    house.flow_server.order(flow=FLOW, times=1, status=429, retry_after=2)
     house.worker(mode)
     run = enqueue(FLOW, message="hi", mode=mode)
     (view,) = house.wait(run.id)
@@ -44,7 +44,7 @@ def test_retry_after_is_a_floor(house: House, mode: Mode) -> None:
     [(m, *c) for m, c in itertools.product(MODES, [(404, "FLOW_NOT_FOUND"), (401, "UNAUTHENTICATED")])],
 )
 def test_hopeless_answers_end_the_run_at_once(house: House, mode: Mode, status: int, code: str) -> None:
-    house.flow_server.order(flow=FLOW, times=9, manner={"status": status, "code": code})
+    house.flow_server.order(flow=FLOW, times=9, status=status, code=code)
     house.worker(mode)
     run = enqueue(FLOW, message="hi", mode=mode)
     (view,) = house.wait(run.id)
@@ -55,7 +55,7 @@ def test_hopeless_answers_end_the_run_at_once(house: House, mode: Mode, status: 
 
 
 def test_a_cut_stream_goes_on_at_its_checkpoint(house: House) -> None:
-    house.flow_server.order(flow="acme/spelling/grade-3", times=1, manner={"drop_after_events": 12})
+    house.flow_server.order(flow="acme/spelling/grade-3", times=1, drop_after_events=12)
     house.worker("stream")
     run = enqueue("acme/spelling/grade-3", message="hi")
     (view,) = house.wait(run.id)
@@ -67,7 +67,7 @@ def test_a_cut_stream_goes_on_at_its_checkpoint(house: House) -> None:
 
 
 def test_malformed_frames_do_not_end_or_fake_a_run(house: House) -> None:
-    house.flow_server.order(flow="acme/spelling/grade-3", times=1, manner={"malformed_after_events": 3})
+    house.flow_server.order(flow="acme/spelling/grade-3", times=1, malformed_after_events=3)
     house.worker("stream")
     run = enqueue("acme/spelling/grade-3", message="hi")
     (view,) = house.wait(run.id)
@@ -75,7 +75,7 @@ def test_malformed_frames_do_not_end_or_fake_a_run(house: House) -> None:
 
 
 def test_an_execute_call_that_was_cut_off_is_not_paid_twice(house: House) -> None:
-    house.flow_server.order(flow=FLOW, times=1, manner={"cut_after_work": True})
+    house.flow_server.order(flow=FLOW, times=1, cut_after_work=True)
     house.worker("execute")
     run = enqueue(FLOW, message="hi", mode="execute")
     (view,) = house.wait(run.id)
@@ -85,7 +85,7 @@ def test_an_execute_call_that_was_cut_off_is_not_paid_twice(house: House) -> Non
 
 
 def test_the_enqueuer_may_prefer_to_pay_twice(house: House) -> None:
-    house.flow_server.order(flow=FLOW, times=1, manner={"cut_after_work": True})
+    house.flow_server.order(flow=FLOW, times=1, cut_after_work=True)
     house.worker("execute")
     run = enqueue(FLOW, message="hi", mode="execute", on_unknown_outcome="retry")
     (view,) = house.wait(run.id)
@@ -93,7 +93,7 @@ def test_the_enqueuer_may_prefer_to_pay_twice(house: House) -> None:
 
 
 def test_attempts_are_limited(house: House) -> None:
-    house.flow_server.order(flow=FLOW, times=9, manner={"status": 503, "code": "BILLING_UNAVAILABLE"})
+    house.flow_server.order(flow=FLOW, times=9, status=503, code="BILLING_UNAVAILABLE")
     house.worker("stream")
     run = enqueue(FLOW, message="hi", max_attempts=2)
     (view,) = house.wait(run.id)

@@ -1,0 +1,1 @@
+pytest_plugins = ["noukai_sdk.testing.pytest_plugin"]

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import uvicorn
+
+from noukai_sdk.testing import FlowServer
+from tests.support.processes import until
+
+
+@pytest.fixture
+def run_quietly(noukai_server: FlowServer) -> Callable[..., str]:
+    """Runs a program in a process of its own, in which `Noukai()` finds the server; what it printed, if it ended well
+    and said nothing on standard error."""
+
+    def run(code: str) -> str:
+        command = [sys.executable, "-W", "always", "-c", code]
+        env = os.environ | noukai_server.env
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=100, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture
+def serving() -> Callable[[Any], contextlib.AbstractContextManager[str]]:
+    """Serves an ASGI application on a free port while the block runs; its URL."""
+
+    @contextlib.contextmanager
+    def serve(app: Any) -> Iterator[str]:
+        server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        try:
+            until(lambda: server.started, "the application is served", within=10)
+            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+    return serve
