@@ -12,6 +12,7 @@ from noukai_sdk import Checkpoint, Frame, NoukaiError
 from noukai_sdk._models.requests import StepRequest
 from noukai_sdk._protocol.dialogue import Dialogue
 from noukai_sdk._protocol.effects import Call, Deliver, Effect, Read, Reply, Send
+from noukai_sdk._protocol.session import NO_SESSION
 from noukai_sdk._protocol.stream import StepMachine
 
 MAX_TOOL_ROUNDS = 3
@@ -39,7 +40,7 @@ def speak(
     dialogue = Dialogue(
         StepMachine(StepRequest(message="hi", run_remaining=run_remaining)),
         path="/",
-        session_id=None,
+        session=NO_SESSION,
         max_retries=0,
         tool_handler=(lambda _: [RESULT]) if answers_tools else None,
         max_tool_rounds=MAX_TOOL_ROUNDS,
