@@ -24,7 +24,7 @@ from noukai_worker import stream_flow
 from noukai_worker.runs import RunView, operations, shared
 from noukai_worker.settings import Settings
 from noukai_worker.tasks import app as apps
-from tests.support.processes import KEY, Process, RedisServer, Worker, until
+from tests.support.processes import Process, RedisServer, Worker, until
 
 HERE = Path(__file__).parent
 PORT = 8080
@@ -92,7 +92,7 @@ def main() -> None:
         env = {
             "NOUKAI_REDIS_URL": server.url,
             "NOUKAI_BASE_URL": f"http://127.0.0.1:{PORT}/api/v1",
-            "NOUKAI_API_KEY": KEY,
+            "NOUKAI_API_KEY": "nk_test_benchmark",
         }
         worker = Worker("stream", folder, env)
         try:

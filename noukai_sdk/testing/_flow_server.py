@@ -32,11 +32,12 @@ class FlowServerFailed(Exception):
 
 
 class FlowServer:
-    """A running local Noukai. `base_url` is what clients take, `url` has no path; only `api_key` is accepted, and
-    `broke_api_key`, which is out of credits."""
+    """A running local Noukai. `base_url` is what clients take, `url` has no path, `pid` is its process; only `api_key`
+    is accepted, and `broke_api_key`, which is out of credits."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, pid: int) -> None:
         self.base_url = base_url
+        self.pid = pid
         parts = urlsplit(base_url)
         self.url = f"{parts.scheme}://{parts.netloc}"
         self.api_key = API_KEY
@@ -86,6 +87,16 @@ class FlowServer:
         orders: list[dict[str, Any]] = self._control("GET", "manners")["waiting"]
         return orders
 
+    def held(self, gate: str) -> int:
+        """How many executions of steps wait at a gate of the flow file."""
+        waiting: int = self._control("GET", "gates")["gates"].get(gate, {}).get("waiting", 0)
+        return waiting
+
+    def release(self, gate: str) -> int:
+        """Let those who wait at `gate` go on; how many there were."""
+        released: int = self._control("POST", f"gates/{gate}")["released"]
+        return released
+
     def reset(self) -> None:
         """Forget all counts and orders."""
         self._control("DELETE", "manners")
@@ -123,7 +134,7 @@ def flow_server(flows: str | os.PathLike[str] | None = None) -> Iterator[FlowSer
         ) as process,
     ):
         try:
-            yield FlowServer(_first_line(process, complaints))
+            yield FlowServer(_first_line(process, complaints), process.pid)
         finally:
             _stop(process)
 

@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.processes import KEY, FlowServer, until
+from noukai_sdk.testing import FlowServer, flow_server
+from tests.support.processes import until
 
 pytestmark = pytest.mark.integration
 
@@ -37,8 +38,7 @@ output = "{{message}}"
 def enough_files() -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = STREAMS + 500
-    if hard != resource.RLIM_INFINITY and hard < wanted:
-        pytest.skip(f"this machine allows {hard} open files")
+    assert hard == resource.RLIM_INFINITY or hard >= wanted, f"this machine allows only {hard} open files"
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -48,10 +48,8 @@ def enough_files() -> Iterator[None]:
 def server(tmp_path: Path) -> Iterator[FlowServer]:
     flows = tmp_path / "flows.toml"
     flows.write_text(FLOWS)
-    server = FlowServer(tmp_path, "--flows", str(flows))
-    server.start()
-    yield server
-    server.stop()
+    with flow_server(flows) as server:
+        yield server
 
 
 def resident(pid: int) -> int | None:
@@ -74,19 +72,13 @@ async def read(http: httpx.AsyncClient, url: str, message: str) -> list[tuple[st
 async def read_all(server: FlowServer) -> tuple[list[list[tuple[str, dict[str, Any]]]], int | None]:
     url = f"{server.base_url}/seq/acme/test/thousand/step"
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-    headers = {"Authorization": f"Bearer {KEY}"}
+    headers = {"Authorization": f"Bearer {server.api_key}"}
     async with httpx.AsyncClient(limits=limits, headers=headers, timeout=60, trust_env=False) as http:
         streams = [asyncio.ensure_future(read(http, url, f"stream {number}")) for number in range(STREAMS)]
-
-        def all_wait() -> bool:
-            gates = server.control("GET", "gates")["gates"]
-            return bool(gates.get("thousand", {}).get("waiting") == STREAMS)
-
-        await asyncio.to_thread(until, all_wait, "all streams wait at the gate")
+        await asyncio.to_thread(until, lambda: server.held("thousand") == STREAMS, "all streams wait at the gate")
         assert not any(stream.done() for stream in streams)
         full = resident(server.pid)
-        released = await asyncio.to_thread(server.control, "POST", "gates/thousand")
-        assert released == {"released": STREAMS}
+        assert await asyncio.to_thread(server.release, "thousand") == STREAMS
         return await asyncio.gather(*streams), full
 
 
