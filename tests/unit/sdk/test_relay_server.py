@@ -364,6 +364,13 @@ def test_authorize_allows_by_none_or_a_true_value(app: App, verdict: Any) -> Non
     assert app.mount().post({}, Exchange.json(DONE)).status_code == 200
 
 
+@pytest.mark.parametrize("response", [fastapi.Response(status_code=403), flask.Response("no", 403), ("no", 403)])
+def test_authorize_that_returns_a_response_lets_nobody_in(app: App, response: Any) -> None:
+    app.verdict = response
+    assert app.mount().post({"message": "hi"}).status_code == 500
+    assert app.upstream.requests == []
+
+
 def test_authorize_refuses_by_raising_in_the_framework_s_own_way(app: App) -> None:
     def unauthorized() -> Exception:
         if app.framework == "flask":
