@@ -166,8 +166,11 @@ class _Chunks(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         chunk = self._chunks.pop(0) if self._chunks else b""
-        buffer[: len(chunk)] = chunk
-        return len(chunk)
+        given, rest = chunk[: len(buffer)], chunk[len(buffer) :]
+        if rest:
+            self._chunks.insert(0, rest)
+        buffer[: len(given)] = given
+        return len(given)
 
 
 @pytest.fixture(params=["fastapi", "starlette", "flask"])
@@ -259,6 +262,7 @@ def test_the_byte_cap_holds_without_a_content_length(app: App) -> None:
     assert app.send([b'{"mess', b'age":"', b'hi"}']).status_code == 200
     assert app.forwarded == {"message": "hi"}
     assert detail(app.send([b'{"message":"', b"x" * 9, b'"}'])) == (413, "BODY_TOO_LARGE")
+    assert detail(app.send([b'{"message":"hi"}', b"    ", b" "])) == (413, "BODY_TOO_LARGE")
 
 
 def test_a_body_that_is_announced_too_large_is_not_read() -> None:
@@ -673,6 +677,7 @@ def test_a_flask_application_with_a_lower_limit_keeps_it() -> None:
     app = App("flask").mount()
     app.app.config["MAX_CONTENT_LENGTH"] = 5
     assert detail(app.send(b'{"message":"hi"}')) == (413, "BODY_TOO_LARGE")
+    assert detail(app.send([b'{"message":"hi"}'])) == (413, "BODY_TOO_LARGE")
 
 
 def test_both_ends_together_in_an_async_application() -> None:
