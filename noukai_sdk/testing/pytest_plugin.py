@@ -42,7 +42,7 @@ def noukai_servers() -> Iterator[Servers]:
                 if name not in servers:
                     servers[name] = stack.enter_context(flow_server(flows))
             except FlowServerFailed as error:
-                pytest.fail(str(error), pytrace=False)
+                raise pytest.fail.Exception(str(error), pytrace=False) from None
             return servers[name]
 
         yield server

@@ -121,7 +121,7 @@ def test_it(noukai_server):
 def test_a_missing_extra_is_told_with_its_remedy(tmp_path: Path) -> None:
     done = pytest_in(tmp_path, test_it=WITHOUT)
     line = "the flow server needs starlette and uvicorn; install it with: pip install 'noukai-worker[dev]'"
-    assert line in done.stdout.splitlines()
+    assert done.stdout.splitlines().count(line) == 1
     assert "Traceback" not in done.stdout + done.stderr
 
 
