@@ -1,6 +1,6 @@
 """This room holds pytest fixtures; a root conftest.py loads them: `pytest_plugins = ["noukai_sdk.testing.pytest_plugin"]`.
 
-`noukai_server` is a `FlowServer`. Its process is started once for all tests, its counts and orders are forgotten before
+`noukai_server` is a `FlowServer`. Its process is started once for all tests, and is as just started for
 each. Override the fixture `noukai_flows` to offer flows of your own. Fixtures of a wider scope take `noukai_servers()`.
 """
 

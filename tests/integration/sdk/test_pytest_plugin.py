@@ -177,6 +177,12 @@ def test_orders_and_counts_are_narrowed(noukai_server: FlowServer) -> None:
     assert len(noukai_server.counts(flow="acme/demo/hello-world")["requests"]) == 0
 
 
+def test_gates_of_any_name_are_opened_and_closed_again(noukai_server: FlowServer) -> None:
+    assert (noukai_server.held("chapter 1?"), noukai_server.release("chapter 1?")) == (0, 0)
+    noukai_server.reset()
+    assert noukai_server._control("GET", "gates")["gates"] == {}
+
+
 def test_mistaken_orders_are_the_caller_s(noukai_server: FlowServer) -> None:
     with pytest.raises(ValueError, match="Extra inputs are not permitted"):
         noukai_server.order(staus=500)
