@@ -76,13 +76,16 @@ def replay_scope_sync(
 def replay(function: Callable[P, R]) -> Callable[P, R]:
     """Decorates a function, coroutine function or generator function: each call of it is recorded as a session.
 
-    A generator's scope lasts until the generator ends, and its consumer is never in it.
+    A generator's scope lasts until the generator ends, and its consumer is never in it. Raises TypeError for what cannot
+    be called.
     """
+    if not callable(function):
+        raise TypeError(f"replay decorates functions, not {function!r}; write it below @classmethod")
     if inspect.isasyncgenfunction(function):
         decorated: Callable[..., Any] = _async_generator(function)
     elif inspect.isgeneratorfunction(function):
         decorated = _generator(function)
-    elif inspect.iscoroutinefunction(function):
+    elif inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
         decorated = _coroutine(function)
     else:
         decorated = _plain(function)

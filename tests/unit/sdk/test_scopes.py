@@ -281,6 +281,21 @@ def test_replay_decorates_functions_and_coroutine_functions() -> None:
     assert current_session_id() is None
 
 
+def test_replay_decorates_objects_whose_call_is_async() -> None:
+    class Work:
+        async def __call__(self) -> str | None:
+            await asyncio.sleep(0)
+            return current_session_id()
+
+    assert asyncio.run(replay(Work())()) is not None
+
+
+def test_replay_refuses_what_cannot_be_called() -> None:
+    for other in (3, classmethod(print)):
+        with pytest.raises(TypeError, match="below @classmethod"):
+            replay(other)  # type: ignore[arg-type]
+
+
 def test_a_decorated_generator_is_in_its_scope_and_its_consumer_is_not() -> None:
     seen: list[str | None] = []
 
