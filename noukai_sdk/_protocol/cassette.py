@@ -41,26 +41,30 @@ class Cassette:
                     execution_id=run.execution_id,
                 )
             self._tracks.setdefault((run.trigger, run.slug), deque()).append(run)
-        self._recorded = {track: len(runs) for track, runs in self._tracks.items()}
+        self._recorded = {track: tuple(runs) for track, runs in self._tracks.items()}
 
     def take(self, trigger: Trigger, flow: FlowName, execution_id: str | None = None) -> RecordedRun:
-        """The run that answers the next call, or the run of this id. Raises ReplayMissError if it is not there."""
+        """The run that answers the next call, or the run of this id, which may have been played in part.
+
+        Raises ReplayMissError if it is not there.
+        """
         self._check_name(flow)
         track = self._tracks.get((trigger, flow[-1]), deque())
+        recorded = self._recorded.get((trigger, flow[-1]), ())
         if execution_id is None:
             with contextlib.suppress(IndexError):
                 return track.popleft()
-            recorded = self._recorded.get((trigger, flow[-1]), 0)
             raise ReplayMissError(
-                f"session {self.session_id} has {recorded} run(s) of {flow[-1]!r} recorded by {trigger!r}, and this call asks "
+                f"session {self.session_id} has {len(recorded)} run(s) of {flow[-1]!r} recorded by {trigger!r}, and this call asks "
                 "for one more; record the session again if the code has changed"
             )
-        for run in list(track):
+        for run in recorded:
             if run.execution_id == execution_id:
-                track.remove(run)
+                with contextlib.suppress(ValueError):
+                    track.remove(run)
                 return run
         raise ReplayMissError(
-            f"session {self.session_id} has no run {execution_id} of {flow[-1]!r} left to continue",
+            f"session {self.session_id} has no run {execution_id} of {flow[-1]!r} to continue",
             execution_id=execution_id,
         )
 

@@ -273,6 +273,20 @@ def test_a_checkpoint_continues_its_own_run(side: Any) -> None:
     asyncio.run(script())
 
 
+def test_a_run_that_was_left_goes_on_at_its_checkpoint(side: Any) -> None:
+    async def script() -> None:
+        stage = Stage(side, [session(run("S1", "step", A, B), run("S2", "step", A, B))])
+        async with stage.replaying():
+            stream = stage.flow.steps("hi")
+            first = await anext(stream) if hasattr(stream, "__anext__") else next(stream)
+            checkpoint = stream.checkpoint
+            assert (first.output, checkpoint.execution_id, checkpoint.step_index) == ({"x": 1}, "S1", 1)
+            assert [item.output for item in await stage.all(stage.flow.steps(checkpoint=checkpoint))] == ["out"]
+            assert [item.output for item in await stage.all(stage.flow.steps("hi"))] == [{"x": 1}, "out"]
+
+    asyncio.run(script())
+
+
 def test_a_call_that_names_another_session_is_answered_by_that_one(side: Any) -> None:
     async def script() -> None:
         scopes = session(*(run(f"E{n}", "execute", step("a", n)) for n in (1, 2, 3)))
