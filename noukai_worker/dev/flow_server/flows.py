@@ -167,6 +167,6 @@ class Flow(Part):
         """The last part of the path."""
         return self.path.rpartition("/")[2]
 
-    def steps_for(self, parameters: Mapping[str, JsonValue]) -> tuple[Step, ...]:  # noqa: ARG002 - see samples.LoadFlow
+    def steps_for(self, parameters: Mapping[str, JsonValue]) -> tuple[Step, ...]:  # noqa: ARG002 - see load_flow
         """Return the steps of a run with these ``parameters``."""
         return self.steps
