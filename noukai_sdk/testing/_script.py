@@ -32,6 +32,11 @@ class Exchange:
     drained: bool = False
     closed: bool = False
 
+    def __post_init__(self) -> None:
+        for chunk in self.chunks:
+            if not isinstance(chunk, bytes | Exception | Stall):
+                raise TypeError(f"a chunk is bytes, an exception or a Stall, not {chunk!r}; text must be encoded")
+
     @classmethod
     def json(cls, body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Self:
         """An answer with a JSON body."""
@@ -61,6 +66,8 @@ class Exchange:
 
     def cut_at(self, byte: int, by: FailureKind = "cut") -> Self:
         """The same answer, whose body fails after so many bytes. Raises ValueError if it has fewer."""
+        if byte < 0:
+            raise ValueError(f"a body cannot be cut at {byte}; count from its beginning")
         kept: list[Piece] = []
         left = byte
         for chunk in self.chunks:
@@ -76,7 +83,9 @@ class Exchange:
         return replace(self, chunks=[*kept, failure(by)])
 
     def in_pieces(self, size: int = 1) -> Self:
-        """The same answer, whose bytes come so many at a time."""
+        """The same answer, whose bytes come so many at a time. Raises ValueError for less than one."""
+        if size < 1:
+            raise ValueError(f"pieces of {size} bytes never end; use 1 or more")
         pieces: list[Piece] = []
         for chunk in self.chunks:
             if isinstance(chunk, bytes):
@@ -96,6 +105,8 @@ class ScriptedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
     """
 
     def __init__(self, exchanges: Sequence[Exchange]) -> None:
+        if isinstance(exchanges, Exchange) or not all(isinstance(exchange, Exchange) for exchange in exchanges):
+            raise TypeError(f"a script is a list of exchanges, not {exchanges!r}; Exchange.json makes one of a body")
         self.exchanges = list(exchanges)
         self.requests: list[httpx.Request] = []
         self._lock = threading.Lock()

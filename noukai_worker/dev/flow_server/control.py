@@ -71,7 +71,9 @@ class Control:
         except ValidationError as exc:
             first = exc.errors(include_url=False)[0]
             place = ".".join(str(part) for part in first["loc"][1:])
-            raise Refusal(400, "ORDER_INVALID", f"{place or 'order'}: {first['msg']}.") from None
+            raise Refusal(
+                400, "ORDER_INVALID", f"{place or 'order'}: {first['msg'].removeprefix('Value error, ')}."
+            ) from None
         except (ValueError, RecursionError) as exc:
             raise Refusal(400, "ORDER_INVALID", f"The body is not JSON: {exc}.") from None
         if unknown := [order.flow for order in orders if order.flow not in (None, *self._service.flows)]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 CallName = Literal["execute", "step", "jobs"]
 ReadName = Literal["poll", "trace", "step_trace", "live_trace", "session"]
-EndpointName = CallName | ReadName
+EndpointName = Literal[CallName, ReadName]
 #: What begins or continues work; reads do not.
 CALLS: tuple[CallName, ...] = get_args(CallName)
 READS: tuple[ReadName, ...] = get_args(ReadName)

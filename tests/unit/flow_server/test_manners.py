@@ -156,7 +156,8 @@ def test_waiting_orders_are_told(caller: Any) -> None:
     ("order", "hint"),
     [
         ({}, "manner"),
-        ({"manner": {}}, "name what to do"),
+        ({"manner": {}}, "manner: name what to do"),
+        ({"manner": {"delay": 1}, "endpoint": "stop"}, "'execute', 'step', 'jobs', 'poll'"),
         ({"manner": {"status": 99}}, "status"),
         ({"manner": {"status": 503, "cut_after_work": True}}, "separate orders"),
         ({"manner": {"stall_after_events": 1}}, "needs seconds"),

@@ -250,3 +250,19 @@ def test_frames_are_written_as_the_standard_wants_them() -> None:
     assert sse("a", "{not\njson") == b"event: a\ndata: {not\ndata: json\n\n"
     with pytest.raises(TypeError, match="not both"):
         sse("a", {}, x=1)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "error", "remedy"),
+    [
+        (lambda: Exchange.stream("event: x"), TypeError, "text must be encoded"),  # type: ignore[arg-type]
+        (lambda: Exchange(chunks=b"bytes"), TypeError, "a chunk is bytes"),  # type: ignore[arg-type]
+        (lambda: ScriptedTransport(Exchange.completed(1)), TypeError, "a list of exchanges"),  # type: ignore[arg-type]
+        (lambda: ScriptedTransport([{"status": "completed"}]), TypeError, "Exchange.json"),  # type: ignore[list-item]
+        (lambda: Exchange.stream(b"x").in_pieces(0), ValueError, "use 1 or more"),
+        (lambda: Exchange.stream(b"x").cut_at(-1), ValueError, "count from its beginning"),
+    ],
+)
+def test_mistakes_in_a_script_are_told_when_it_is_written(mistake: Any, error: type[Exception], remedy: str) -> None:
+    with pytest.raises(error, match=remedy):
+        mistake()
