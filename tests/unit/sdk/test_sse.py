@@ -129,5 +129,9 @@ def test_time_is_linear_in_the_frame() -> None:
         assert len(events) == 1
         return time.process_time() - started
 
-    # Quadratic would be 64 times as long; the floor keeps the clock's grain out of it.
-    assert seconds(16 << 20) < 30 * max(seconds(2 << 20), 0.005)
+    def best(size: int) -> float:
+        return min(seconds(size) for _ in range(3))
+
+    # Quadratic would be 64 times as long, linear is 8 times, or twice that where a cache is left behind; the best of
+    # three and the floor keep other processes and the clock's grain out of it.
+    assert best(16 << 20) < 30 * max(best(2 << 20), 0.005)
