@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import json
+import logging
 import re
 import sys
 from typing import Any
 
 from scenarios import SCENARIOS, Scenario
 from scenarios.stage import Side, forget
+from surface import surface
 
 import noukai_sdk
 
@@ -33,10 +35,14 @@ class Normal:
         if isinstance(value, str):
             return _TIMES.sub("<time>", _IDS.sub(self._id, value))
         if isinstance(value, dict):
-            return {self(key): "<ms>" if key == "duration_ms" and item else self(item) for key, item in value.items()}
+            return {self(key): self._duration(key, item) or self(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self(item) for item in value]
         return value
+
+    @staticmethod
+    def _duration(key: str, value: Any) -> str | None:
+        return "<ms>" if key == "duration_ms" and type(value) is int else None
 
     def _id(self, found: re.Match[str]) -> str:
         return self._ids.setdefault(found[0].lower(), f"<id {len(self._ids) + 1}>")
@@ -70,7 +76,10 @@ def tell(key: str, what: Any) -> None:
 
 
 def main(part: str = "") -> None:
+    # Warnings of what the server was ordered to break are nothing to print.
+    logging.getLogger("noukai_sdk").addHandler(logging.NullHandler())
     tell("version", noukai_sdk.__version__)
+    tell("surface", surface())
     for name, scenario in SCENARIOS.items():
         for side in scenario.sides:
             if part in (key := f"{name}[{side}]"):

@@ -17,6 +17,8 @@ import noukai_sdk
 
 KEY, BROKE_KEY, OTHER_KEY = "nk_compat", "nk_compat_broke", "nk_compat_other"
 OTHER_PROJECT = "acme/demo"
+#: What an error may know; left out where it does not.
+KNOWN = ("status_code", "code", "request_id", "execution_id", "retry_after", "www_authenticate")
 PORT = 8080
 _CONTROL = f"http://localhost:{PORT}/_control"
 
@@ -133,7 +135,7 @@ async def caught(kind: type[BaseException], call: Callable[[], Any], *, says: st
         return facts | (_attributes(error) if isinstance(error, noukai_sdk.NoukaiError) else {})
     except Exception as error:
         return {"escaped": _name(error)}
-    return {"returned": repr(returned) if isinstance(returned, type) else type(returned).__name__}
+    return {"returned": type(returned).__name__.removeprefix("Async")}
 
 
 def refused(error: noukai_sdk.NoukaiError) -> dict[str, Any]:
@@ -142,8 +144,7 @@ def refused(error: noukai_sdk.NoukaiError) -> dict[str, Any]:
 
 
 def _attributes(error: Any) -> dict[str, Any]:
-    names = ("status_code", "code", "request_id", "execution_id", "retry_after", "www_authenticate")
-    return {name: value for name in names if (value := getattr(error, name, None)) is not None}
+    return {name: value for name in KNOWN if (value := getattr(error, name, None)) is not None}
 
 
 def _name(error: BaseException) -> str:

@@ -186,7 +186,7 @@ def test_log_events_and_a_handler_that_raises(side: Any, two_steps: Any, caplog:
 
     answer = Exchange.json({"status": "completed", "flowId": "F", "blockCount": 1}, headers={"X-Request-ID": "R"})
     side.execute([answer], "hi", options={"log_handler": log, "log_payloads": True})
-    line = {"method": "POST", "path": "/seq/acme/it/two-step/execute", "attempt": 1}
+    line = {"method": "POST", "path": "/seq/acme/it/two-step/execute", "attempt": 0}
     body = {"message": "hi", "parameters": {}, "iterationsUsed": 0, "accumulatedOutputs": {}, "trace": False}
     assert events == [
         {"phase": "request", **line, "request_body": body},
