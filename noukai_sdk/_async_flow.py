@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -99,6 +99,8 @@ class AsyncFlow(FlowName):
         version: Version = "production",
         timeout: float | None = None,  # noqa: ASYNC109 -- the published SDK's name, and no deadline
         session_id: str | None = None,
+        callback_url: str | None = None,
+        callback_events: Sequence[str] | None = None,
     ) -> AsyncJob:
         """As `Flow.execute_async`."""
         submission = self._submission(
@@ -109,6 +111,8 @@ class AsyncFlow(FlowName):
             version=version,
             timeout=timeout,
             session_id=session_id,
+            callback_url=callback_url,
+            callback_events=callback_events,
         )
         accepted, at = await drive(submission.run(), self._connection)
         return AsyncJob(self._connection, self._polls(accepted.execution_id, at), accepted, submission.session.id)

@@ -14,7 +14,8 @@
     ├── PermissionDeniedError          403
     ├── FlowNotFoundError              404
     ├── RateLimitError                 429
-    ├── FlowExecutionError             every other non-2xx status
+    ├── FlowExecutionError             every other non-2xx status, and a run that failed
+    │   └── StepFailedError            … whose missing output was asked for (also an AttributeError)
     ├── ToolCallLimitError             more tool rounds than `max_tool_rounds`
     ├── ClientClosedError              a call after close() (also a RuntimeError)
     └── ReplayError                    a session cannot be played back
@@ -134,7 +135,11 @@ class RateLimitError(NoukaiError):
 
 
 class FlowExecutionError(NoukaiError):
-    """The server refused or failed the request (every other non-2xx status)."""
+    """The server refused or failed the request (every other non-2xx status), or the run it tells of has failed."""
+
+
+class StepFailedError(FlowExecutionError, AttributeError):
+    """The `output` of a step that failed was read. It has none, as `hasattr(event, "output")` says, too (WIRE.md 8.15)."""
 
 
 class ToolCallLimitError(NoukaiError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -110,10 +110,14 @@ class Flow(FlowName):
         version: Version = "production",
         timeout: float | None = None,
         session_id: str | None = None,
+        callback_url: str | None = None,
+        callback_events: Sequence[str] | None = None,
     ) -> Job:
         """Queue a run, and return at once; `wait()` for it, here or elsewhere (WIRE.md 5.1).
 
-        `timeout` is in seconds and bounds silence. Raises ValueError for input that cannot be sent, and NoukaiError.
+        At its end the service posts to `callback_url` (https), for the `callback_events` ("flow.completed",
+        "flow.failed") or all. `timeout` is in seconds and bounds silence. Raises ValueError for input that cannot be
+        sent, and NoukaiError.
         """
         submission = self._submission(
             message,
@@ -123,6 +127,8 @@ class Flow(FlowName):
             version=version,
             timeout=timeout,
             session_id=session_id,
+            callback_url=callback_url,
+            callback_events=callback_events,
         )
         accepted, at = drive(submission.run(), self._connection)
         return Job(self._connection, self._polls(accepted.execution_id, at), accepted, submission.session.id)

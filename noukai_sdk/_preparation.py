@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
 from noukai_sdk._config import checked_session_id, count, limit
 from noukai_sdk._models.checkpoint import Checkpoint
-from noukai_sdk._models.requests import ExecuteRequest, Messages, StepRequest, ToolChoice
+from noukai_sdk._models.requests import Callback, ExecuteRequest, Messages, StepRequest, ToolChoice
 from noukai_sdk._models.results import PausedResult
 from noukai_sdk._protocol.dialogue import Dialogue
 from noukai_sdk._protocol.effects import Observe
@@ -140,6 +140,8 @@ class FlowName:
         version: Version,
         timeout: float | None,
         session_id: str | None,
+        callback_url: str | None,
+        callback_events: Sequence[str] | None,
     ) -> Submission:
         request = ExecuteRequest.of(
             message,
@@ -153,6 +155,7 @@ class FlowName:
         )
         return Submission(
             request,
+            Callback.of(callback_url, callback_events),
             path=flow_path(self._name, version, "jobs"),
             session=self._session(session_id),
             timeout=limit(timeout),

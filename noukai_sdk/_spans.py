@@ -44,6 +44,8 @@ class _Seen:
     span: Span
     execution_id: str | None = None
     status: str | None = None
+    # Not so for a run that is played back, which nobody must be asked about.
+    is_live: bool = False
 
     def learn(self, execution_id: object = None, status: object = None) -> None:
         if isinstance(execution_id, str) and execution_id != self.execution_id:
@@ -109,7 +111,7 @@ class Spans:
         try:
             result = yield from _followed(conversation, seen)
             seen.learn(getattr(result, "execution_id", None), getattr(result, "status", None))
-            if self.steps and seen.execution_id is not None and seen.status in {"completed", "failed"}:
+            if self.steps and seen.is_live and seen.execution_id and seen.status in {"completed", "failed"}:
                 path = flow_path(name, "production", f"runs/{segment(seen.execution_id, 'execution_id')}/trace")
                 yield from self._add_steps(path, span, is_stream=result is None)
             return result
@@ -143,6 +145,7 @@ def _followed(conversation: Conversation[T], seen: _Seen) -> Generator[Effect, A
             outcome = error = None
             match effect:
                 case Send():
+                    seen.is_live = seen.is_live or effect.method == "POST"
                     effect = replace(effect, headers=(*effect.headers, *headers))
                 case Call():
                     effect = replace(effect, function=partial(_call_within, seen, effect.function))

@@ -22,7 +22,7 @@ from noukai_sdk._drive.effects import (
 from noukai_sdk._errors import NoukaiError
 from noukai_sdk._failures import failed_read, is_failure
 from noukai_sdk._models.frames import Frame
-from noukai_sdk._protocol.effects import FINISH, Call, Deliver, Effect, Read, Reply, Send, Sleep
+from noukai_sdk._protocol.effects import FINISH, READ, Call, Deliver, Effect, Read, Reply, Send, Sleep
 from noukai_sdk._transport import achunks_of, chunks_of
 
 # A body that should be over is read to its end, so that its connection can be used again; but not for long.
@@ -173,7 +173,8 @@ class AsyncBatches(AsyncIterator[list[Frame]]):
                     return effect.frames
                 try:
                     if self._timeout is None or effect is FINISH:
-                        outcome = await self._perform(effect)
+                        # Most effects are reads; each coroutine in between costs an event that comes alone.
+                        outcome = await (self._read() if effect is READ else self._perform(effect))
                     else:
                         outcome = await self._perform_in_time(effect, self._timeout)
                 except Exception as failure:
@@ -224,7 +225,9 @@ class AsyncBatches(AsyncIterator[list[Frame]]):
         if self._chunks is None:
             return None
         try:
-            return await anext(self._chunks, None)
+            return await anext(self._chunks)
+        except StopAsyncIteration:
+            return None
         except Exception as error:
             if not is_failure(error):
                 raise

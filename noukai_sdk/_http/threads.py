@@ -76,7 +76,7 @@ class ThreadTransport(httpx.BaseTransport):
         self._pools.clear()
 
 
-class _Response(http.client.HTTPResponse):
+class _Raw(http.client.HTTPResponse):
     """The standard library's response, which reads a chunked body by what has arrived instead of chunk by chunk."""
 
     _dechunker: Dechunker | None = None
@@ -99,13 +99,31 @@ class _Response(http.client.HTTPResponse):
             self.close()
         return body
 
+    def pieces(self) -> Iterator[bytes]:
+        """The body, undecoded, to its end. Raises OSError and http.client.HTTPException."""
+        while piece := self.read1(_READ_BYTES):
+            yield piece
+        if self.length:
+            raise http.client.IncompleteRead(b"", self.length)
+        self.close()
 
-class _HTTPConnection(urllib3.connection.HTTPConnection):
-    response_class = _Response
+
+class _KnowsItsResponse:
+    """A connection that can be asked for the response it has received: urllib3's own costs more to read than an event does."""
+
+    received: _Raw
+
+    def response_class(self, *args: Any, **kwargs: Any) -> _Raw:
+        self.received = _Raw(*args, **kwargs)
+        return self.received
 
 
-class _HTTPSConnection(urllib3.connection.HTTPSConnection):
-    response_class = _Response
+class _HTTPConnection(_KnowsItsResponse, urllib3.connection.HTTPConnection):  # type: ignore[misc]
+    pass
+
+
+class _HTTPSConnection(_KnowsItsResponse, urllib3.connection.HTTPSConnection):  # type: ignore[misc]
+    pass
 
 
 class _HTTPPool(urllib3.HTTPConnectionPool):
@@ -119,14 +137,20 @@ class _HTTPSPool(urllib3.HTTPSConnectionPool):
 class _Body(httpx.SyncByteStream):
     def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
         self._response = response
+        connection: object = response.connection
+        # None if the answer has no body: then its connection is free already.
+        self._raw = connection.received if isinstance(connection, _KnowsItsResponse) else None
 
     def __iter__(self) -> Iterator[bytes]:
-        response = self._response
+        if self._raw is None:
+            return
         try:
-            while chunk := response.read1(_READ_BYTES, decode_content=False):
-                yield chunk
-        except (HTTPError, OSError) as error:
-            raise _within_the_body(error) from error
+            yield from self._raw.pieces()
+        except TimeoutError as error:
+            raise httpx.ReadTimeout(_text(error)) from error
+        except (http.client.HTTPException, OSError) as error:
+            raise httpx.ReadError(_text(error)) from error
+        self._response.release_conn()
 
     def close(self) -> None:
         # A response that was read to its end has given its connection back already.
@@ -166,11 +190,6 @@ def _before_the_head(error: Exception) -> httpx.TransportError:
             return httpx.WriteTimeout(text)
         case _:
             return httpx.RemoteProtocolError(text)
-
-
-def _within_the_body(error: Exception) -> httpx.TransportError:
-    text = _text(error)
-    return httpx.ReadTimeout(text) if isinstance(error, ReadTimeoutError | TimeoutError) else httpx.ReadError(text)
 
 
 def _text(error: Exception) -> str:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NoReturn, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+
+from noukai_sdk._errors import StepFailedError
+from noukai_sdk._models.causes import code_and_message
 
 
 def _zero_for_null(value: Any) -> Any:
@@ -127,6 +130,13 @@ class StepFailed(Event):
     step_id: str = Field(default="", alias="stepId")
     name: str | None = None
     error: Any = None
+
+    @property
+    def output(self) -> NoReturn:
+        """There is none. Raises StepFailedError, so that a loop over `steps()` cannot take a failure for an output."""
+        code, message = code_and_message(self.error)
+        cause = ": ".join(filter(None, (code, message))) or "no reason was given"
+        raise StepFailedError(f"step {self.step_id!r} failed ({cause})", code=code, response_body=self.raw)
 
 
 class StepPaused(Event):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from pydantic import Field
 
+from noukai_sdk._models.causes import failed_run
 from noukai_sdk._models.lenient import Lenient
 from noukai_sdk._models.results import InSession
 
@@ -36,6 +37,12 @@ class JobStatus(Lenient):
     def output(self) -> Any:
         """The same as `result`."""
         return self.result
+
+    def raise_for_status(self) -> Self:
+        """This status. Raises FlowExecutionError for a run that did not complete, or not yet."""
+        if self.status != "completed":
+            raise failed_run(self.execution_id, self.status, self.error, self.raw)
+        return self
 
     @property
     def is_final(self) -> bool:

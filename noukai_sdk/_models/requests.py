@@ -104,6 +104,26 @@ class ExecuteRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Callback:
+    """Whom the service tells of the end of a queued run, and of which ends; all if none are named (WIRE.md 5.1)."""
+
+    url: str | None = None
+    events: list[str] | None = None
+
+    @classmethod
+    def of(cls, url: str | None, events: Sequence[str] | None) -> Callback:
+        """Raises ValueError for what the service would refuse for sure."""
+        if url is not None and not str(url).startswith("https://"):
+            raise ValueError(f"callback_url must be an https address, not {url!r}")
+        if events is not None and (url is None or isinstance(events, str)):
+            raise ValueError('callback_events must be a list such as ["flow.failed"], beside a callback_url')
+        return cls(url, None if events is None else list(events))
+
+    def members(self) -> dict[str, Any]:
+        return without_none({"callbackUrl": self.url, "callbackEvents": self.events})
+
+
+@dataclass(frozen=True, slots=True)
 class StepRequest:
     """The input of one step stream."""
 

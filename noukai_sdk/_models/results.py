@@ -7,6 +7,7 @@ from typing import Any, Literal, Self, cast
 
 from pydantic import Field, PrivateAttr
 
+from noukai_sdk._models.causes import failed_run
 from noukai_sdk._models.lenient import Lenient
 from noukai_sdk._models.origin import Origin
 
@@ -41,6 +42,12 @@ class ExecuteResult(InSession):
     @property
     def requires_tool_calls(self) -> bool:
         return False
+
+    def raise_for_status(self) -> Self:
+        """This result. Raises FlowExecutionError for a run that did not complete."""
+        if self.status != "completed":
+            raise failed_run(self.execution_id, self.status, self.result, self.raw)
+        return self
 
 
 class PausedResult(InSession):

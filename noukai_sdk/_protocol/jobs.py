@@ -8,7 +8,7 @@ from typing import Any
 
 from noukai_sdk._errors import APITimeoutError, FlowNotFoundError, NoukaiError
 from noukai_sdk._models.jobs import JobAccepted, JobStatus
-from noukai_sdk._models.requests import ExecuteRequest
+from noukai_sdk._models.requests import Callback, ExecuteRequest
 from noukai_sdk._protocol.effects import CLOCK, Effect, Observe, Send, Sleep, watched
 from noukai_sdk._protocol.replies import object_in
 from noukai_sdk._protocol.retry import ask, is_transient
@@ -28,6 +28,7 @@ class Submission:
     """A run to be queued. `timeout` in seconds."""
 
     request: ExecuteRequest
+    callback: Callback
     path: str
     session: CallSession
     timeout: float | None
@@ -41,7 +42,8 @@ class Submission:
 
     def _submit(self) -> Generator[Effect, Any, JobAccepted]:
         self.session.refuse_replay("execute_async()")
-        send = Send("POST", self.path, self.request.fresh_body(), self.session.id, self.timeout)
+        body = {**self.request.fresh_body(), **self.callback.members()}
+        send = Send("POST", self.path, body, self.session.id, self.timeout)
         reply = yield from ask(send, self.max_retries)
         accepted = object_in(reply, JobAccepted, "the receipt of a job")
         accepted._session_id = self.session.id

@@ -21,6 +21,7 @@ from noukai_sdk._errors import (
     ReplaySessionNotFoundError,
 )
 from noukai_sdk._json import compact
+from noukai_sdk._models.causes import code_and_message
 from noukai_sdk._models.sessions import RecordedRun, RecordedStep, objects
 from noukai_sdk._protocol.cassette import Cassette, Trigger
 from noukai_sdk._protocol.effects import Deliver, Effect, Send, Sleep
@@ -68,11 +69,10 @@ def play_execution(
     """The session and the body that `execute` would have got. Raises ReplayMissError, FlowExecutionError for a failed run."""
     session_id, run = yield from _recorded(cassette, call, "execute", None, max_retries)
     if run.failed:
-        error = run.failed_step.error
-        known = error if isinstance(error, dict) else {}
+        code, message = code_and_message(run.failed_step.error)
         raise FlowExecutionError(
-            str(known.get("message") or f"the recorded run failed at step {run.failed_step.step_id!r}"),
-            code=known.get("code"),
+            message or f"the recorded run failed at step {run.failed_step.step_id!r}",
+            code=code,
             execution_id=run.execution_id,
         )
     if not run.finished:

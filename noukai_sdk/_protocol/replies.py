@@ -19,6 +19,7 @@ from noukai_sdk._errors import (
     RateLimitError,
 )
 from noukai_sdk._json import decode, decode_leniently
+from noukai_sdk._models.causes import code_and_message
 from noukai_sdk._models.lenient import Lenient
 from noukai_sdk._protocol.effects import Reply
 
@@ -114,12 +115,7 @@ def _parsed(reply: Reply) -> Any:
 
 def _detail(body: Any) -> tuple[str | None, str]:
     detail = body.get("detail") if isinstance(body, Mapping) else None
-    if isinstance(detail, Mapping):
-        code, message = detail.get("code"), detail.get("message")
-        return code if isinstance(code, str) else None, message if isinstance(message, str) else ""
-    if isinstance(detail, str):
-        return None, detail
-    return None, "" if body is None else str(body)
+    return code_and_message(detail if isinstance(detail, Mapping | str) else None if body is None else str(body))
 
 
 def _execution_id(body: Any) -> str | None:

@@ -112,13 +112,12 @@ class Gate:
 
         `header` gives a header of the request by its lower-case name.
 
-        What `authorize` raises is the framework's to answer, and never comes here.
+        What `authorize` raises is the framework's to answer, and never comes here. Raises TypeError if it returns a response.
         """
         try:
             body = self._parsed(raw)
             verdict = yield Call(authorize, request)
-            if verdict is not None and not verdict:
-                raise _refusal(403, "FORBIDDEN", "this caller may not use the relay")
+            _check_verdict(verdict)
             body = self._checked(body)
         except _Refused as refused:
             return refused.answer
@@ -176,6 +175,14 @@ class Gate:
         if self._seal is not None and isinstance(body, dict) and body.get("status") == "tool_calls_required":
             return Answer(status, compact(self._seal.closed(body)), headers)
         return Answer(status, reply.body or b"", headers)
+
+
+def _check_verdict(verdict: Any) -> None:
+    # Whoever returns a response, as a view would, means no; taken for a true value, it would let everybody in.
+    if isinstance(verdict, tuple) or hasattr(verdict, "status_code"):
+        raise TypeError("authorize returned a response; to refuse, raise the framework's exception, or return False")
+    if verdict is not None and not verdict:
+        raise _refusal(403, "FORBIDDEN", "this caller may not use the relay")
 
 
 def _check_roles(messages: Any, roles: Collection[str | None], what: str) -> None:

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from noukai_sdk._client import AsyncNoukai, Noukai
 
@@ -93,14 +93,13 @@ class FlowServer:
         return waiting
 
     def release(self, gate: str) -> int:
-        """Let those who wait at `gate` go on; how many there were."""
-        released: int = self._control("POST", f"gates/{gate}")["released"]
+        """Let those who wait at `gate` go on, and whoever comes later; how many waited."""
+        released: int = self._control("POST", f"gates/{quote(gate)}")["released"]
         return released
 
     def reset(self) -> None:
-        """Forget all counts and orders."""
-        self._control("DELETE", "manners")
-        self._control("DELETE", "counts")
+        """Be as just started: no counts, no orders but those of the flow file, all gates closed."""
+        self._control("POST", "reset")
 
     def _control(self, method: str, what: str, body: Any = None) -> Any:
         connection = http.client.HTTPConnection(self._address, timeout=30)

@@ -1,6 +1,6 @@
 """This room holds pytest fixtures; a root conftest.py loads them: `pytest_plugins = ["noukai_sdk.testing.pytest_plugin"]`.
 
-`noukai_server` is a `FlowServer`. Its process is started once for all tests, its counts and orders are forgotten before
+`noukai_server` is a `FlowServer`. Its process is started once for all tests, and is as just started for
 each. Override the fixture `noukai_flows` to offer flows of your own. Fixtures of a wider scope take `noukai_servers()`.
 """
 
@@ -42,7 +42,7 @@ def noukai_servers() -> Iterator[Servers]:
                 if name not in servers:
                     servers[name] = stack.enter_context(flow_server(flows))
             except FlowServerFailed as error:
-                pytest.fail(str(error), pytrace=False)
+                raise pytest.fail.Exception(str(error), pytrace=False) from None
             return servers[name]
 
         yield server

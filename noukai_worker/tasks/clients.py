@@ -1,20 +1,18 @@
-"""The sync SDK clients of a worker that executes: one for each thread and credential, never one for each run.
+"""The sync SDK clients of a worker that executes: one for each process and credential, never one for each run.
 
-A shared httpx client is CPU-bound in its connection pool under many threads, and a new one for each call pays for a TLS context
-each time (CELERY.md, cost of waiting tasks); one per thread avoids both. They are made after the fork, on first use.
+They are made after the fork, on first use. All threads of a process share one: that costs as little as one for each thread.
 """
 
 from __future__ import annotations
 
 import os
-import threading
 
 import noukai_sdk
 
 from ..errors import InvalidRequest
 from ..settings import Settings
 
-_local = threading.local()
+_clients: dict[tuple[int, str], noukai_sdk.Noukai] = {}
 
 
 def check(settings: Settings) -> None:
@@ -28,17 +26,19 @@ def check(settings: Settings) -> None:
 
 
 def client(settings: Settings, credential: str) -> noukai_sdk.Noukai:
-    """This thread's client of a credential. Raises CredentialMissing. Retries are the run's, not the client's."""
-    if getattr(_local, "pid", None) != os.getpid():
-        _local.pid, _local.clients = os.getpid(), {}
-    clients: dict[str, noukai_sdk.Noukai] = _local.clients
-    found = clients.get(credential)
+    """This process' client of a credential. Raises CredentialMissing. Retries are the run's, not the client's."""
+    place = (os.getpid(), credential)
+    found = _clients.get(place)
     if found is None:
-        found = clients[credential] = noukai_sdk.Noukai(
+        made = noukai_sdk.Noukai(
             settings.key(credential),
             env=settings.env,
             base_url=settings.base_url,
             timeout=settings.request_timeout,
             max_retries=0,
+            # Each execution holds one; how many there may be is the worker's concurrency.
+            max_connections=None,
         )
+        # Two threads may get here; what the slower one made has not connected.
+        found = _clients.setdefault(place, made)
     return found

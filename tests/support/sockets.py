@@ -18,7 +18,10 @@ Answer = Callable[["Call"], Awaitable[None]]
 class Call:
     """One request at the server, and the means to answer it piece by piece."""
 
-    def __init__(self, body: Any, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, target: str, body: Any, writer: asyncio.StreamWriter) -> None:
+        # What the request line asks for, undecoded.
+        self.target = target
+        # None without one.
         self.body = body
         self.writer = writer
 
@@ -84,10 +87,10 @@ class Server:
         self._tasks.add(asyncio.current_task())  # the event loop itself holds tasks weakly
         try:
             while not writer.transport.is_closing():
-                head = (await reader.readuntil(b"\r\n\r\n")).lower()
-                length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0])
-                body = json.loads(await reader.readexactly(length))
-                answer = self.answer(Call(body, writer))
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0] or 0)
+                body = json.loads(await reader.readexactly(length)) if length else None
+                answer = self.answer(Call(head.split()[1].decode(), body, writer))
                 if self.is_watching:
                     await _until_gone(answer, reader)
                     return

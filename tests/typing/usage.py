@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Literal, assert_never, assert_type
 
 import httpx
+from opentelemetry import trace
 
 from noukai_sdk import (
     AsyncEventStream,
@@ -43,12 +44,20 @@ def clients() -> None:
     assert_type(Noukai(), Noukai)
     Noukai("nk_x", env="dev", org="acme", project="demo", session_id="s", timeout=5, max_retries=0, log_payloads=True)
     AsyncNoukai(base_url="https://example.org/api/v1", log_handler=lambda event: print(event["phase"]))
+    Noukai(max_connections=None, pool_timeout=2.5, otel=True, otel_steps=True, otel_step_payloads=False)
+    AsyncNoukai(max_connections=50, pool_timeout=None, tracer=trace.get_tracer("mine"))
+    assert_type(Noukai().base_url, str)
     Noukai(http_client=httpx.Client())
     AsyncNoukai(http_client=httpx.AsyncClient())
     Noukai(env="staging")  # type: ignore[arg-type]
     Noukai(http_client=httpx.AsyncClient())  # type: ignore[arg-type]
     AsyncNoukai(http_client=httpx.Client())  # type: ignore[arg-type]
     Noukai("nk_x", "dev")  # type: ignore[call-arg]
+    Noukai(timeout="5")  # type: ignore[arg-type]
+    Noukai(max_retries=1.5)  # type: ignore[arg-type]
+    Noukai(max_connections="many")  # type: ignore[arg-type]
+    Noukai(log_handler=lambda: None)  # type: ignore[arg-type,misc]
+    AsyncNoukai(tracer="mine")  # type: ignore[arg-type]
 
 
 def flows(client: Noukai, async_client: AsyncNoukai) -> None:
@@ -80,6 +89,7 @@ def results(flow: Flow) -> None:
         assert_type(result.status, str)
         assert_type(result.output, Any)
         assert_type(result.execution_id, str | None)
+        assert_type(result.raise_for_status(), ExecuteResult)
     assert_type(result.session_id, str | None)
     assert_type(result.requires_tool_calls, bool)
     result.output  # type: ignore[union-attr]

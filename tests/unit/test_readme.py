@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 from noukai_worker.settings import Settings
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
 
 
 def test_every_setting_is_in_the_table_with_its_default() -> None:
@@ -30,3 +32,16 @@ def test_every_celery_setting_of_ours_is_one_that_celery_knows() -> None:
     assert set(conf.alone(Settings())) <= known
     for name in conf.needed(Settings()):
         assert name == "task_routes" or f"`{name}`" in README
+
+
+def test_every_dependency_is_in_the_table_and_no_other() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    users = [
+        *project["dependencies"],
+        *(one for name in extras if name not in {"test", "fuzz"} for one in extras[name]),
+    ]
+    needed = {re.split(r"[\[<>=]", requirement)[0] for requirement in users} - {project["name"]}
+    rows = re.findall(r"^\| ([^|]+) \|", README.partition("## Dependencies, and why")[2], re.MULTILINE)
+    told = {re.sub(r" .*", "", name.strip()) for row in rows for name in row.split(",")} - {"package"}
+    assert told == needed

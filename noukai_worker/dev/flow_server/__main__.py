@@ -24,10 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     def ready(server: RunningServer) -> None:
         if options.port_file is not None:
-            # Renamed into place: whoever sees the file sees all of it.
-            partial = options.port_file.with_name(options.port_file.name + ".part")
-            partial.write_text(f"{server.port}\n", encoding="ascii")
-            os.replace(partial, options.port_file)  # noqa: PTH105 - the atomic one by contract
+            _write_port(options.port_file, server.port)
         sys.stdout.write(server.base_url + "\n")
         sys.stdout.flush()
 
@@ -50,6 +47,16 @@ def main(arguments: list[str] | None = None) -> int:
         # uvicorn repeats the signal once it has stopped.
         return 0
     return 0
+
+
+def _write_port(file: Path, port: int) -> None:
+    # Renamed into place: whoever sees the file sees all of it.
+    partial = file.with_name(file.name + ".part")
+    try:
+        partial.write_text(f"{port}\n", encoding="ascii")
+        os.replace(partial, file)  # noqa: PTH105 - the atomic one by contract
+    except OSError as exc:
+        raise FlowServerError(f"cannot write {file} ({exc.strerror}); check the path given as --port-file") from exc
 
 
 def _end_with_input() -> None:

@@ -41,6 +41,7 @@ class Control:
             Route("/credits", self.balances, methods=["GET"]),
             Route("/credits", self.top_up, methods=["POST"]),
             Route("/sessions/{session_id}", self.prune, methods=["DELETE"]),
+            Route("/reset", self.reset, methods=["POST"]),
         ]
 
     async def counts(self, request: Request) -> Response:
@@ -125,6 +126,12 @@ class Control:
         if not self._service.sessions.prune(session_id):
             raise Refusal(404, "SESSION_NOT_FOUND", f"There is no session {session_id!r} here.")
         return JsonAnswer({"pruned": session_id})
+
+    async def reset(self, request: Request) -> Response:
+        """Begin anew: no counts, the first orders and balances, all gates closed."""
+        _only_from_here(request)
+        self._service.start_over()
+        return JsonAnswer({"reset": True})
 
     def _queue(self) -> Response:
         orders = [order.model_dump(exclude_defaults=True) for order in self._service.manners.waiting]

@@ -12,7 +12,12 @@ class Credits:
     """Balances in USD by key. A key that has none here never runs out."""
 
     def __init__(self, balances: Mapping[str, Decimal]) -> None:
+        self._at_first = dict(balances)
         self._balances = dict(balances)
+
+    def restore(self) -> None:
+        """Return to the balances at first."""
+        self._balances = dict(self._at_first)
 
     def balances(self) -> dict[str, str]:
         """Return all balances as text."""

@@ -44,6 +44,12 @@ class Gates:
         """Stop those who come from now on."""
         self.named(name).opened.clear()
 
+    def close_all(self) -> None:
+        """Stop all who come from now on; forget the gates where nobody waits."""
+        self._gates = {name: gate for name, gate in self._gates.items() if gate.waiting}
+        for gate in self._gates.values():
+            gate.opened.clear()
+
     def states(self) -> dict[str, dict[str, object]]:
         """Return each gate's state: ``open``, and how many are ``waiting``."""
         return {name: {"open": gate.opened.is_set(), "waiting": gate.waiting} for name, gate in self._gates.items()}

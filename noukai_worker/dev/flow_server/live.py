@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterator, Mapping
 
+from .connection import HangUp
 from .events import Sink
 from .runs import Run
 
@@ -15,8 +16,10 @@ _NEWS = frozenset(
     {"step_started", "step_input", "step_output", "step_progress", "loop_completed", "step_completed", "step_error"}
 )
 
-#: An event and its data; None is the end of the run.
-News = tuple[str, Mapping[str, object]] | None
+#: An event and its data; None is the end of the run, `HangUp` that of a watcher who is too far behind.
+News = tuple[str, Mapping[str, object]] | HangUp | None
+#: Events that are kept for a watcher who reads slowly. One who needs more is cut off: better no trace than one with a hole.
+MOST_BEHIND = 10_000
 
 
 class Watchers:
@@ -43,9 +46,12 @@ class Watchers:
         return run.execution_id in self._queues
 
     def tell(self, run: Run, news: News) -> None:
-        """Tell those who watch ``run``."""
+        """Tell those who watch ``run``, and who are not too far behind."""
         for queue in self._queues.get(run.execution_id, ()):
-            queue.put_nowait(news)
+            if queue.qsize() < MOST_BEHIND:
+                queue.put_nowait(news)
+            elif queue.qsize() == MOST_BEHIND:
+                queue.put_nowait(HangUp())
 
 
 class Watched:

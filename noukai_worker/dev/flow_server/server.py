@@ -113,15 +113,24 @@ class _Uvicorn(uvicorn.Server):
 
 @contextlib.contextmanager
 def _listening(host: str, port: int) -> Iterator[tuple[list[socket.socket], RunningServer]]:
+    bound = _loopback(port) if host == DEFAULT_HOST else [_bound(host, port)]
     with contextlib.ExitStack() as stack:
-        first = stack.enter_context(_bound(host, port))
-        port = first.getsockname()[1]
-        sockets = [first]
-        if host == DEFAULT_HOST:
-            # 'localhost' is ::1 too, for whoever asks for that first; without IPv6 it is just 127.0.0.1.
-            with contextlib.suppress(FlowServerError):
-                sockets.append(stack.enter_context(_bound("::1", port)))
-        yield sockets, RunningServer(host, port)
+        sockets = [stack.enter_context(sock) for sock in bound]
+        yield sockets, RunningServer(host, sockets[0].getsockname()[1])
+
+
+def _loopback(port: int) -> list[socket.socket]:
+    """127.0.0.1 and ::1: 'localhost' is both, and whoever asks for it must not meet another server on one of them."""
+    while True:
+        first = _bound(DEFAULT_HOST, port)
+        try:
+            return [first, _bound("::1", first.getsockname()[1])]
+        except FlowServerError as error:
+            if getattr(error.__cause__, "errno", None) != errno.EADDRINUSE:
+                return [first]  # no IPv6 here
+            first.close()
+            if port:
+                raise
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -47,7 +47,7 @@ class Service:
 
     @classmethod
     def open(cls, options: Options) -> Service:
-        """Return a service that has heard its flows' standing orders; raise `FlowServerError` for senseless options."""
+        """Return a service at its start; raise `FlowServerError` for senseless options."""
         now = Clock()
         flows = {**SAMPLES, **(options.get("flows") or {})}
         balance_of, project_of = balances(options), projects(options)
@@ -60,10 +60,18 @@ class Service:
             now=now,
             ledger=Ledger(now),
         )
-        for flow in flows.values():
-            for order in flow.orders:
-                service.manners.add(order.model_copy(update={"flow": flow.path}))
+        service.start_over()
         return service
+
+    def start_over(self) -> None:
+        """Be as at the start. Only the runs so far stay known: those under way go on, and nobody asks for others by chance."""
+        self.ledger.reset()
+        self.gates.close_all()
+        self.credits.restore()
+        self.manners.clear()
+        for flow in self.flows.values():
+            for order in flow.orders:
+                self.manners.add(order.model_copy(update={"flow": flow.path}))
 
     def flow(self, path: str, version: str | None, *, draft: bool) -> tuple[Flow, str]:
         """Return the flow at ``path`` and the name of its version; raise `Refusal` if either does not exist."""

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from .answers import JsonAnswer, Refusal
 from .clock import milliseconds, timestamp
-from .connection import while_connected
+from .connection import HangUp, while_connected
 from .endpoints import Exchange, ReadEndpoint
 from .events import EventStream
 from .runs import Run, StepRecord
@@ -73,6 +73,8 @@ class LiveTrace(ReadEndpoint):
             for event in so_far:
                 await stream.emit(*event)
             while goes_on and (event_to_come := await stream.wait_for(news.get)) is not None:
+                if isinstance(event_to_come, HangUp):
+                    raise event_to_come
                 await stream.emit(*event_to_come)
         if run.status == "completed":
             await stream.emit(*flow_completed(run))

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from noukai_worker.dev import flow_server
-from noukai_worker.dev.flow_server import FlowServerError, running, serve
+from noukai_worker.dev.flow_server import FlowServerError, running, serve, server
 from noukai_worker.dev.flow_server.__main__ import main
 from noukai_worker.dev.flow_server.server import _listening
 
@@ -64,14 +64,38 @@ def test_addresses_that_cannot_be_had(host: str, port: int, remedy: str) -> None
         serve(host, port)
 
 
-def test_localhost_is_served_on_both_addresses() -> None:
+def has_ipv6() -> bool:
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
-        pytest.skip("no IPv6 here")
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here")
+def test_localhost_is_served_on_both_addresses() -> None:
     with running() as server:
         for host in ("localhost", "[::1]", "127.0.0.1"):
             assert httpx.get(f"http://{host}:{server.port}/_control/counts", trust_env=False).status_code == 200
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here")
+def test_localhost_never_leads_to_another_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as other:
+        port = other.getsockname()[1]
+        with (
+            pytest.raises(FlowServerError, match=f"port {port} on ::1 is already in use"),
+            _listening("127.0.0.1", port),
+        ):
+            pass
+        socket.create_server(("127.0.0.1", port)).close()  # given back
+        bound, offered = server._bound, iter([port])
+        monkeypatch.setattr(
+            server, "_bound", lambda host, wanted: bound(host, wanted or next(offered, 0))
+        )  # as if that port had come up when any free one would do
+        with _listening("127.0.0.1", 0) as (sockets, chosen):
+            assert len(sockets) == 2
+            assert chosen.port != port
 
 
 def test_listening_sockets_make_asyncio_send_at_once() -> None:
@@ -117,6 +141,14 @@ def test_a_bad_flow_file_ends_the_process_with_one_line(tmp_path: Path, capsys: 
     flows.write_text("[[flow]]\n")
     assert main(["--flows", str(flows)]) == 1
     assert capsys.readouterr().err == f"flow server: {flows}: flow[0].path: is missing; add it\n"
+
+
+def test_a_port_file_that_cannot_be_written_ends_the_process_with_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "missing" / "port"
+    with process("--port-file", str(file)) as child:
+        out, err = child.communicate(timeout=20)
+    remedy = "cannot write {} (No such file or directory); check the path given as --port-file"
+    assert (child.returncode, out, err) == (1, "", f"flow server: {remedy.format(file)}\n")
 
 
 def test_it_speaks_the_protocol_on_its_own() -> None:

@@ -15,7 +15,8 @@ import httpx
 import pytest
 from starlette.types import Message
 
-from noukai_worker.dev.flow_server import Flow, Step, create_app, events
+from noukai_worker.dev.flow_server import Flow, Step, create_app, events, live
+from noukai_worker.dev.flow_server.flows import Burst
 from noukai_worker.dev.flow_server.live import Watchers
 from tests.support.flow_server import a_run
 
@@ -247,6 +248,21 @@ def test_leaving_an_execute_ends_its_live_trace(caller: Any, read_frames: Callab
     assert caller.run(path, execution_id, "trace").json()["flowRun"]["status"] == "failed"
 
 
+def a_scope(path: str) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "path": path,
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(b"authorization", b"Bearer nk_x")],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 80),
+        "scheme": "http",
+    }
+
+
 def test_who_does_not_watch_any_more_is_forgotten() -> None:
     run, watchers = a_run(), Watchers()
     with watchers.watching(run) as first, watchers.watching(run) as second:
@@ -254,6 +270,48 @@ def test_who_does_not_watch_any_more_is_forgotten() -> None:
     watchers.tell(run, None)
     assert (first.qsize(), second.qsize()) == (1, 1)
     assert watchers._queues == {}
+
+
+def test_a_watcher_who_reads_too_slowly_is_cut_off_without_a_hole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "MOST_BEHIND", 2)
+    flow = Flow(path="a/b/c", steps=(Step(id="s", gate="go", burst=Burst(events=9, bytes=9)),))
+    sent: list[Message] = []
+
+    async def scene() -> None:
+        reading, done = asyncio.Event(), asyncio.Event()
+        app = create_app(flows={flow.path: flow})
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://flows/api/v1/seq/a/b/c") as http,
+        ):
+            headers = {"Authorization": "Bearer nk_x"}
+            job = (await http.post("/jobs", json={"message": "x"}, headers=headers)).json()["executionId"]
+
+            async def receive() -> Message:
+                await done.wait()
+                return {"type": "http.disconnect"}
+
+            async def send(message: Message) -> None:
+                sent.append(message)
+                if b"step_output" in message.get("body", b""):
+                    await reading.wait()
+
+            scope = a_scope(f"/api/v1/seq/a/b/c/runs/{job}/trace/stream")
+            watching = asyncio.create_task(app(scope, receive, send))
+            async with asyncio.timeout(10):
+                await http.post("http://flows/_control/gates/go")
+                while (await http.get(f"/jobs/{job}", headers=headers)).json()["status"] != "completed":  # noqa: ASYNC110
+                    await asyncio.sleep(0)  # what it waits for has no event
+                reading.set()
+                with pytest.raises(ConnectionResetError):
+                    await watching
+
+    asyncio.run(scene())
+    told = b"".join(message.get("body", b"") for message in sent)
+    numbers = [json.loads(line[6:])["outputData"]["n"] for line in told.splitlines() if b"outputData" in line]
+    assert numbers == [0, 1, 2]
+    assert b"step_completed" not in told
+    assert sent[-1]["more_body"]
 
 
 def test_a_silent_live_trace_is_kept_open_with_comments(caller: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,18 +348,7 @@ def test_a_watcher_who_leaves_is_forgotten() -> None:
             async def send(message: Message) -> None:
                 sent.append(message)
 
-            scope = {
-                "type": "http",
-                "http_version": "1.1",
-                "method": "GET",
-                "path": f"/api/v1/seq/a/b/c/runs/{job}/trace/stream",
-                "root_path": "",
-                "query_string": b"",
-                "headers": [(b"authorization", b"Bearer nk_x")],
-                "client": ("127.0.0.1", 1),
-                "server": ("127.0.0.1", 80),
-                "scheme": "http",
-            }
+            scope = a_scope(f"/api/v1/seq/a/b/c/runs/{job}/trace/stream")
             async with asyncio.timeout(10):
                 await app(scope, receive, send)
             assert asyncio.all_tasks() == before

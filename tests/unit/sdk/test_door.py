@@ -62,6 +62,7 @@ EXPORTS = [
     "StepAttempts",
     "StepCompleted",
     "StepFailed",
+    "StepFailedError",
     "StepInput",
     "StepOutput",
     "StepPaused",

@@ -23,7 +23,7 @@ from noukai_sdk import (
     PermissionDeniedError,
     PoolTimeoutError,
 )
-from noukai_sdk._models.requests import ExecuteRequest
+from noukai_sdk._models.requests import Callback, ExecuteRequest
 from noukai_sdk._protocol.effects import Clock, Effect, Reply, Send, Sleep
 from noukai_sdk._protocol.jobs import Polls, Submission
 from noukai_sdk._protocol.session import NO_SESSION
@@ -272,7 +272,7 @@ def test_a_submission_is_not_repeated_after_it_may_have_been_taken() -> None:
     request = ExecuteRequest("q", None, {}, None, None, None, None, False)
     for failure, sent in ((reply({}, 500), 1), (APIConnectionError("reset"), 1), (reply({}, 429), 2)):
         world = World([failure, reply(ACCEPTED)])
-        submission = Submission(request, "/jobs", NO_SESSION, None, max_retries=1)
+        submission = Submission(request, Callback(), "/jobs", NO_SESSION, None, max_retries=1)
         if sent == 1:
             with pytest.raises(NoukaiError):
                 world.play(submission.run())

@@ -22,6 +22,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from noukai_sdk import APIConnectionError, AsyncNoukai, FlowExecutionError, Noukai, ToolCallLimitError
 from noukai_sdk.testing import Exchange, ScriptedTransport
+from tests.support.recordings import SESSION, Stage, run, session, step
 
 DONE = {"status": "completed", "result": 1, "flowId": "F", "blockCount": 1, "executionId": "E"}
 PAUSED = {
@@ -505,6 +506,26 @@ def test_no_trace_is_fetched_for_a_pause(side: Any, recorded: Recorded) -> None:
     _, transport = side.execute([Exchange.json(PAUSED)], "hi", options={**recorded.options, "otel_steps": True})
     assert len(transport.requests) == 1
     assert attributes(recorded.span)["noukai.flow.status"] == "tool_calls_required"
+
+
+def test_a_run_that_is_played_back_is_a_span_and_nobody_is_asked_for_its_trace(
+    side: Any, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOUKAI_REPLAY_ENABLED", "1")
+
+    async def script() -> None:
+        recording = session(run("E1", "execute", step("a", 1)), run("E2", "step", step("a", 1)))
+        stage = Stage(side, [recording], **recorded.options, otel_steps=True)
+        async with stage.replaying():
+            await stage.execute("hi")
+            await stage.all(stage.flow.events("hi"))
+        assert [path for _, path, _ in stage.sent] == [f"/seq/sessions/{SESSION}"]
+
+    asyncio.run(script())
+    assert [(span.name, attributes(span)["noukai.execution_id"]) for span in recorded.spans] == [
+        ("noukai.flow.execute", "E1"),
+        ("noukai.flow.events", "E2"),
+    ]
 
 
 def test_otel_alone_uses_the_global_tracer_provider(side: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,8 +166,11 @@ class _Chunks(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         chunk = self._chunks.pop(0) if self._chunks else b""
-        buffer[: len(chunk)] = chunk
-        return len(chunk)
+        given, rest = chunk[: len(buffer)], chunk[len(buffer) :]
+        if rest:
+            self._chunks.insert(0, rest)
+        buffer[: len(given)] = given
+        return len(given)
 
 
 @pytest.fixture(params=["fastapi", "starlette", "flask"])
@@ -259,6 +262,7 @@ def test_the_byte_cap_holds_without_a_content_length(app: App) -> None:
     assert app.send([b'{"mess', b'age":"', b'hi"}']).status_code == 200
     assert app.forwarded == {"message": "hi"}
     assert detail(app.send([b'{"message":"', b"x" * 9, b'"}'])) == (413, "BODY_TOO_LARGE")
+    assert detail(app.send([b'{"message":"hi"}', b"    ", b" "])) == (413, "BODY_TOO_LARGE")
 
 
 def test_a_body_that_is_announced_too_large_is_not_read() -> None:
@@ -362,6 +366,13 @@ def test_authorize_refuses_by_a_false_value(app: App, verdict: Any) -> None:
 def test_authorize_allows_by_none_or_a_true_value(app: App, verdict: Any) -> None:
     app.verdict = verdict
     assert app.mount().post({}, Exchange.json(DONE)).status_code == 200
+
+
+@pytest.mark.parametrize("response", [fastapi.Response(status_code=403), flask.Response("no", 403), ("no", 403)])
+def test_authorize_that_returns_a_response_lets_nobody_in(app: App, response: Any) -> None:
+    app.verdict = response
+    assert app.mount().post({"message": "hi"}).status_code == 500
+    assert app.upstream.requests == []
 
 
 def test_authorize_refuses_by_raising_in_the_framework_s_own_way(app: App) -> None:
@@ -666,6 +677,7 @@ def test_a_flask_application_with_a_lower_limit_keeps_it() -> None:
     app = App("flask").mount()
     app.app.config["MAX_CONTENT_LENGTH"] = 5
     assert detail(app.send(b'{"message":"hi"}')) == (413, "BODY_TOO_LARGE")
+    assert detail(app.send([b'{"message":"hi"}'])) == (413, "BODY_TOO_LARGE")
 
 
 def test_both_ends_together_in_an_async_application() -> None:
