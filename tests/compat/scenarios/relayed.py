@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import Any
 
@@ -92,3 +93,14 @@ async def refusals(side: Side) -> Any:
     order(endpoint="execute", status=409, code="STALE_TREE")
     seen.append(await caught(FlowExecutionError, lambda: relay.execute("x")))
     return [seen, asked()]
+
+
+@scenario(["Rome: no tools"] * 3, sides=("async",))
+async def in_several_event_loops(side: Side) -> Any:
+    """One after another, and beside the one that runs here."""
+    relay = flow(side)
+
+    def call() -> Any:
+        return asyncio.run(relay.execute("Rome")).output
+
+    return [await asyncio.to_thread(call), await asyncio.to_thread(call), (await relay.execute("Rome")).output]
