@@ -49,10 +49,6 @@ class Config:
     def defaults(self) -> tuple[str, str] | None:
         return None if self.org is None or self.project is None else (self.org, self.project)
 
-    @property
-    def is_local(self) -> bool:
-        return is_loopback(urlsplit(self.base_url).hostname)
-
     @classmethod
     def of(
         cls,

@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from noukai_sdk._config import DEFAULT_TIMEOUT_SECONDS, is_loopback, seconds
+from noukai_sdk._config import DEFAULT_MAX_CONNECTIONS, DEFAULT_TIMEOUT_SECONDS, seconds
 from noukai_sdk._drive.calls import aconverse, converse
 from noukai_sdk._errors import APITimeoutError, ClientClosedError
 from noukai_sdk._failures import failed_request, is_failure
-from noukai_sdk._http.senders import tls_context
+from noukai_sdk._http.senders import loop_transport, thread_transport
 from noukai_sdk._json import decode, encode
 from noukai_sdk._models.requests import ExecuteRequest, Messages, ToolChoice
 from noukai_sdk._models.results import ExecuteResult, PausedResult
@@ -35,15 +35,17 @@ class _Transport(Generic[HttpClient]):
     _kind: type[HttpClient]
 
     def __init__(self, url: str, *, client: HttpClient | None = None, timeout: float | None = None) -> None:
-        host = _checked_url(url, is_relative_possible=client is not None)
+        _check_url(url, is_relative_possible=client is not None)
         if client is not None and not isinstance(client, self._kind):
             raise TypeError(f"client of {type(self).__name__} must be an httpx.{self._kind.__name__}")
         self._url = url
         self._timeout = DEFAULT_TIMEOUT_SECONDS if timeout is None else seconds(timeout, "timeout")
         self._is_own = client is None
-        self._http: HttpClient = (
-            self._kind(verify=tls_context(), trust_env=not is_loopback(host)) if client is None else client
-        )
+        self._http: HttpClient = self._own_client() if client is None else client
+
+    def _own_client(self) -> HttpClient:
+        """One that sends as `Noukai` does: whoever made the flow need not close it, nor keep to one event loop."""
+        raise NotImplementedError
 
     def _post(self, payload: dict[str, Any]) -> Send:
         return Send("POST", self._url, payload, timeout=self._timeout)
@@ -75,6 +77,9 @@ class RelaySyncExecuteTransport(_Transport[httpx.Client]):
 
     _kind = httpx.Client
 
+    def _own_client(self) -> httpx.Client:
+        return httpx.Client(transport=thread_transport(self._url, DEFAULT_MAX_CONNECTIONS))
+
     def send(self, payload: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """The status and the JSON object of the answer, {} if an error has none.
 
@@ -103,9 +108,12 @@ class RelaySyncExecuteTransport(_Transport[httpx.Client]):
 
 
 class RelayExecuteTransport(_Transport[httpx.AsyncClient]):
-    """The async kind of `RelaySyncExecuteTransport`. Use it in one event loop."""
+    """The async kind of `RelaySyncExecuteTransport`. Each event loop that uses it has connections of its own."""
 
     _kind = httpx.AsyncClient
+
+    def _own_client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=loop_transport(self._url, DEFAULT_MAX_CONNECTIONS))
 
     async def send(self, payload: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """As `RelaySyncExecuteTransport.send`."""
@@ -192,7 +200,7 @@ class RelayFlow:
 
 
 class AsyncRelayFlow:
-    """A flow behind a relay, called asynchronously; arguments as for `RelayFlow`. Use it in one event loop."""
+    """A flow behind a relay, called asynchronously; arguments as for `RelayFlow`. Any event loop may use it."""
 
     def __init__(self, url: str, *, client: httpx.AsyncClient | None = None, timeout: float | None = None) -> None:
         self._transport = RelayExecuteTransport(url, client=client, timeout=timeout)
@@ -277,8 +285,8 @@ def _status_and_object(reply: Reply) -> tuple[int, dict[str, Any]]:
     return reply.status, {}
 
 
-def _checked_url(url: object, *, is_relative_possible: bool) -> str | None:
-    """The host in `url`. Raises ValueError for what cannot be posted to."""
+def _check_url(url: object, *, is_relative_possible: bool) -> None:
+    """Raises ValueError for what cannot be posted to."""
     try:
         parts = urlsplit(url) if isinstance(url, str) and url else None
         host, _ = (parts.hostname, parts.port) if parts else (None, None)
@@ -288,4 +296,3 @@ def _checked_url(url: object, *, is_relative_possible: bool) -> str | None:
     is_path = is_relative_possible and parts is not None and not parts.scheme and not parts.netloc
     if not (is_absolute or is_path) or not str(url).isprintable() or " " in str(url):
         raise ValueError(f"url {url!r} is not where a relay can be; use https://host/agent/execute")
-    return host

@@ -8,6 +8,7 @@ import logging
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar, cast
 
 from noukai_sdk._client import AsyncNoukai, Noukai
@@ -40,15 +41,14 @@ async def replay_scope(
     """
     client = _client(transport)
     replayed = _replayed(replay_session_id, client, AsyncNoukai)
-    if replayed is None:
-        scope = _live_scope(capture)
-    else:
+    scope = _opened(replayed, client, capture)
+    if replayed is not None:
         from noukai_sdk._drive import arun
 
         session_id, reader = replayed
         connection = reader._connection
         cassette = await arun(read_session(session_id, connection.config.max_retries), connection)
-        scope = Scope(ScopeMode.REPLAY, session_id, cassette)
+        scope = replace(scope, cassette=cassette)
     with _entered(scope, client):
         yield scope
 
@@ -60,36 +60,35 @@ def replay_scope_sync(
     """As `replay_scope`, in a `with` statement, for a `Noukai`."""
     client = _client(transport)
     replayed = _replayed(replay_session_id, client, Noukai)
-    if replayed is None:
-        scope = _live_scope(capture)
-    else:
+    scope = _opened(replayed, client, capture)
+    if replayed is not None:
         from noukai_sdk._drive import run
 
         session_id, reader = replayed
         connection = reader._connection
         cassette = run(read_session(session_id, connection.config.max_retries), connection)
-        scope = Scope(ScopeMode.REPLAY, session_id, cassette)
+        scope = replace(scope, cassette=cassette)
     with _entered(scope, client):
         yield scope
 
 
-def replay(function: Callable[P, R]) -> Callable[P, R]:
+def replay(fn: Callable[P, R]) -> Callable[P, R]:
     """Decorates a function, coroutine function or generator function: each call of it is recorded as a session.
 
     A generator's scope lasts until the generator ends, and its consumer is never in it. Raises TypeError for what cannot
     be called.
     """
-    if not callable(function):
-        raise TypeError(f"replay decorates functions, not {function!r}; write it below @classmethod")
-    if inspect.isasyncgenfunction(function):
-        decorated: Callable[..., Any] = _async_generator(function)
-    elif inspect.isgeneratorfunction(function):
-        decorated = _generator(function)
-    elif inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
-        decorated = _coroutine(function)
+    if not callable(fn):
+        raise TypeError(f"replay decorates functions, not {fn!r}; write it below @classmethod")
+    if inspect.isasyncgenfunction(fn):
+        decorated: Callable[..., Any] = _async_generator(fn)
+    elif inspect.isgeneratorfunction(fn):
+        decorated = _generator(fn)
+    elif inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__):
+        decorated = _coroutine(fn)
     else:
-        decorated = _plain(function)
-    return cast("Callable[P, R]", functools.wraps(function)(decorated))
+        decorated = _plain(fn)
+    return cast("Callable[P, R]", functools.wraps(fn)(decorated))
 
 
 def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -169,9 +168,15 @@ def _live_scope(capture: bool) -> Scope:
     return Scope(ScopeMode.CAPTURE, str(uuid.uuid4())) if capture else Scope(ScopeMode.NORMAL, None)
 
 
+def _opened(replayed: tuple[str, Client] | None, client: Client | None, capture: bool) -> Scope:
+    """The scope, whose cassette is still to be read: the log hears of it first (WIRE.md 6.7)."""
+    scope = _live_scope(capture) if replayed is None else Scope(ScopeMode.REPLAY, replayed[0])
+    _tell(client, "scope_open", scope)
+    return scope
+
+
 @contextmanager
 def _entered(scope: Scope, client: Client | None) -> Iterator[None]:
-    _tell(client, "scope_open", scope)
     try:
         with inside(scope):
             yield

@@ -151,7 +151,8 @@ def _url(text: str) -> httpx.URL:
 
 
 def _line(send: Send) -> dict[str, Any]:
-    line: dict[str, Any] = {"method": send.method, "path": send.path, "attempt": send.attempt}
+    # A log counts repeats: the first request is attempt 0 (WIRE.md 6.7).
+    line: dict[str, Any] = {"method": send.method, "path": send.path, "attempt": send.attempt - 1}
     return {**line, "streaming": True} if send.stream else line
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from noukai_sdk._config import Config
+from noukai_sdk._config import Config, is_loopback
 
 
 class Sender(Protocol):
@@ -115,21 +115,31 @@ class AsyncBorrowed:
 
 def threads_sender(config: Config) -> Sender:
     """The default for `Noukai`."""
-    # urllib3 and aiohttp are imported by those who use them only.
-    from noukai_sdk._http.threads import ThreadTransport
-
-    return Owned(ThreadTransport(tls=_tls(config), max_connections=config.max_connections, proxy=proxy_of(config)))
+    return Owned(thread_transport(config.base_url, config.max_connections))
 
 
 def loops_sender(config: Config) -> AsyncSender:
     """The default for `AsyncNoukai`."""
+    return AsyncOwned(loop_transport(config.base_url, config.max_connections))
+
+
+def thread_transport(url: str, max_connections: int | None) -> httpx.BaseTransport:
+    """Our own, to the host of `url`, for any number of threads."""
+    # urllib3 and aiohttp are imported by those who use them only.
+    from noukai_sdk._http.threads import ThreadTransport
+
+    return ThreadTransport(tls=_tls(url), max_connections=max_connections, proxy=proxy_of(url))
+
+
+def loop_transport(url: str, max_connections: int | None) -> httpx.AsyncBaseTransport:
+    """Our own, to the host of `url`, for any number of event loops."""
     from noukai_sdk._http.loops import LoopTransport
 
-    return AsyncOwned(LoopTransport(tls=_tls(config), max_connections=config.max_connections, proxy=proxy_of(config)))
+    return LoopTransport(tls=_tls(url), max_connections=max_connections, proxy=proxy_of(url))
 
 
-def _tls(config: Config) -> ssl.SSLContext | None:
-    return tls_context() if config.base_url.startswith("https:") else None
+def _tls(url: str) -> ssl.SSLContext | None:
+    return tls_context() if url.startswith("https:") else None
 
 
 @functools.cache
@@ -138,10 +148,10 @@ def tls_context() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def proxy_of(config: Config) -> str | None:
-    """The proxy that the environment names for the base URL; never one for this machine, which would see the key (8.21)."""
-    parts = urlsplit(config.base_url)
-    if config.is_local or urllib.request.proxy_bypass(parts.netloc):
+def proxy_of(url: str) -> str | None:
+    """The proxy that the environment names for `url`; never one for this machine, which would see the key (8.21)."""
+    parts = urlsplit(url)
+    if is_loopback(parts.hostname) or urllib.request.proxy_bypass(parts.netloc):
         return None
     proxies = urllib.request.getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all")

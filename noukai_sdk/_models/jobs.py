@@ -8,11 +8,12 @@ from pydantic import Field
 
 from noukai_sdk._models.causes import failed_run
 from noukai_sdk._models.lenient import Lenient
+from noukai_sdk._models.results import InSession
 
 _FINAL = frozenset({"completed", "failed", "cancelled", "canceled", "aborted", "expired", "timed_out"})
 
 
-class JobAccepted(Lenient):
+class JobAccepted(InSession):
     """The receipt of a queued run."""
 
     execution_id: str = Field(alias="executionId", min_length=1)

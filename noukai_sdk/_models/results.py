@@ -14,7 +14,9 @@ from noukai_sdk._models.origin import Origin
 ToolResults = Sequence[dict[str, Any]]
 
 
-class _Result(Lenient):
+class InSession(Lenient):
+    """What came of a call that may belong to a session."""
+
     _session_id: str | None = PrivateAttr(default=None)
 
     @property
@@ -23,7 +25,7 @@ class _Result(Lenient):
         return self._session_id
 
 
-class ExecuteResult(_Result):
+class ExecuteResult(InSession):
     """A run that ended, as `status` says: "completed", or "failed", which is a result too."""
 
     status: str
@@ -48,7 +50,7 @@ class ExecuteResult(_Result):
         return self
 
 
-class PausedResult(_Result):
+class PausedResult(InSession):
     """A run that waits for tool results.
 
     Resume it once: with its own `resume` or `resume_sync`, or anywhere, also from a dump (`model_dump_json`,

@@ -45,7 +45,9 @@ class Submission:
         body = {**self.request.fresh_body(), **self.callback.members()}
         send = Send("POST", self.path, body, self.session.id, self.timeout)
         reply = yield from ask(send, self.max_retries)
-        return object_in(reply, JobAccepted, "the receipt of a job")
+        accepted = object_in(reply, JobAccepted, "the receipt of a job")
+        accepted._session_id = self.session.id
+        return accepted
 
 
 @dataclass(frozen=True, slots=True)

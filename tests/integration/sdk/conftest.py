@@ -4,15 +4,13 @@ import contextlib
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import uvicorn
 
 from noukai_sdk.testing import FlowServer
-from tests.support.processes import until
+from tests.support.serving import served
 
 
 @pytest.fixture
@@ -33,17 +31,4 @@ def run_quietly(noukai_server: FlowServer) -> Callable[..., str]:
 @pytest.fixture
 def serving() -> Callable[[Any], contextlib.AbstractContextManager[str]]:
     """Serves an ASGI application on a free port while the block runs; its URL."""
-
-    @contextlib.contextmanager
-    def serve(app: Any) -> Iterator[str]:
-        server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False))
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        try:
-            until(lambda: server.started, "the application is served", within=10)
-            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
-
-    return serve
+    return served

@@ -100,16 +100,16 @@ def test_the_wrong_kind_of_http_client_is_refused() -> None:
 def test_a_proxy_never_sees_a_key_meant_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:2")
-    assert proxy_of(Noukai("nk_x", env="dev")._config) is None
-    assert proxy_of(Noukai("nk_x")._config) == "http://127.0.0.1:2"
+    assert proxy_of(Noukai("nk_x", env="dev").base_url) is None
+    assert proxy_of(Noukai("nk_x").base_url) == "http://127.0.0.1:2"
     monkeypatch.setenv("NO_PROXY", "noukai.dev")
-    assert proxy_of(Noukai("nk_x")._config) is None
+    assert proxy_of(Noukai("nk_x").base_url) is None
 
 
 def test_a_proxy_that_cannot_be_used_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
     with pytest.raises(ValueError, match="http_client"):
-        proxy_of(Noukai("nk_x")._config)
+        proxy_of(Noukai("nk_x").base_url)
 
 
 def test_further_clients_are_cheap() -> None:
@@ -186,7 +186,7 @@ def test_log_events_and_a_handler_that_raises(side: Any, two_steps: Any, caplog:
 
     answer = Exchange.json({"status": "completed", "flowId": "F", "blockCount": 1}, headers={"X-Request-ID": "R"})
     side.execute([answer], "hi", options={"log_handler": log, "log_payloads": True})
-    line = {"method": "POST", "path": "/seq/acme/it/two-step/execute", "attempt": 1}
+    line = {"method": "POST", "path": "/seq/acme/it/two-step/execute", "attempt": 0}
     body = {"message": "hi", "parameters": {}, "iterationsUsed": 0, "accumulatedOutputs": {}, "trace": False}
     assert events == [
         {"phase": "request", **line, "request_body": body},
