@@ -52,7 +52,10 @@ class _Pool:
     def __init__(self, tls: ssl.SSLContext | None, max_connections: int | None, proxy: str | None) -> None:
         # Waiting for a free connection is ours, so that it has an error of its own.
         connector = aiohttp.TCPConnector(limit=0, ssl=tls or True, keepalive_timeout=KEEP_ALIVE_SECONDS)
-        self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
         self._slots = asyncio.Semaphore(sys.maxsize if max_connections is None else max_connections)
         self._proxy = {} if proxy is None else _proxy(proxy)
         self._discard = weakref.finalize(self, _discard, self._session, connector)
@@ -78,7 +81,7 @@ class _Pool:
                 data=request.content if len(request.content) < _ONE_PIECE_BYTES else io.BytesIO(request.content),
                 allow_redirects=False,
                 auto_decompress=False,
-                timeout=aiohttp.ClientTimeout(sock_connect=timeout.get("connect"), sock_read=timeout.get("read")),
+                timeout=aiohttp.ClientTimeout(connect=timeout.get("connect"), sock_read=timeout.get("read")),
                 **self._proxy,
             )
         except (aiohttp.ClientError, OSError) as error:
