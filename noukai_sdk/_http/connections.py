@@ -48,6 +48,14 @@ class Raw(http.client.HTTPResponse):
     def network_stream(self) -> NetworkStream:
         return NetworkStream(lambda: None if self.isclosed() else self._sock)
 
+    def _read_status(self) -> tuple[str, int, str]:
+        # The standard library takes 102 and 103 for the answer (RFC 9110 section 15.2).
+        while True:
+            line: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
+            if not 100 < line[1] < 200 or line[1] == http.HTTPStatus.SWITCHING_PROTOCOLS:
+                return line
+            http.client.parse_headers(self.fp)
+
     def read1(self, n: int = -1) -> bytes:
         if not self.chunked or self.fp is None:
             return super().read1(n)

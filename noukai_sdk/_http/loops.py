@@ -17,6 +17,8 @@ import httpx
 from yarl import URL
 
 KEEP_ALIVE_SECONDS = 30.0
+# As in the standard library. aiohttp's 8 KiB is less than some Content-Security-Policies take.
+_LONGEST_LINE = 64 * 1024
 # aiohttp warns of larger bodies in one piece, as writing them holds up the loop.
 _ONE_PIECE_BYTES = 1024 * 1024
 
@@ -55,6 +57,8 @@ class _Pool:
         self._session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
+            max_line_size=_LONGEST_LINE,
+            max_field_size=_LONGEST_LINE,
         )
         self._slots = asyncio.Semaphore(sys.maxsize if max_connections is None else max_connections)
         self._proxy = {} if proxy is None else _proxy(proxy)

@@ -63,7 +63,8 @@ class ThreadTransport(httpx.BaseTransport):
         except (HTTPError, OSError) as error:
             raise _after_connecting(error) from error
         body = _Body(response)
-        headers = list(response.headers.items())
+        # The standard library reads headers as Latin-1, whatever they are.
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()]
         return httpx.Response(response.status, headers=headers, stream=body, extensions=body.extensions)
 
     def close(self) -> None:
