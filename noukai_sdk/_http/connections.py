@@ -1,9 +1,10 @@
-"""This room holds connections for threads: urllib3's, made to tell what was sent, and to be watched."""
+"""This room holds connections for threads: urllib3's, made to tell what was sent, to be watched, and to stay fresh."""
 
 from __future__ import annotations
 
 import http.client
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +14,8 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 
 from noukai_sdk._http.chunks import Dechunker
 
+# Servers and what stands before them close idle connections, some without a word; a request that meets that is lost.
+KEEP_ALIVE_SECONDS = 30.0
 _READ_BYTES = 64 * 1024
 
 
@@ -88,10 +91,15 @@ class Connection(urllib3.connection.HTTPConnection):
 
     # urllib3's own response costs more to read than an event does.
     received: Raw
+    idle_since = 0.0
 
     def response_class(self, *args: Any, **kwargs: Any) -> Raw:  # type: ignore[override]
         self.received = Raw(*args, **kwargs)
         return self.received
+
+    @property
+    def is_connected(self) -> bool:
+        return time.monotonic() - self.idle_since < KEEP_ALIVE_SECONDS and super().is_connected
 
     def connect(self) -> None:
         """Raises httpx.ConnectTimeout and httpx.ConnectError, also for what urllib3 names alike after sending."""
@@ -118,6 +126,11 @@ class Pool(urllib3.HTTPConnectionPool):
     """Connections to one host."""
 
     ConnectionCls = Connection
+
+    def _put_conn(self, conn: Any) -> None:
+        if conn is not None:
+            conn.idle_since = time.monotonic()
+        super()._put_conn(conn)
 
 
 class TLSPool(Pool, urllib3.HTTPSConnectionPool):

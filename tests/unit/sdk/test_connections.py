@@ -25,7 +25,7 @@ from noukai_sdk import (
     PoolTimeoutError,
     StreamInterruptedError,
 )
-from noukai_sdk._http import senders
+from noukai_sdk._http import connections, senders
 from tests.support.sockets import END, HEAD, Call, Server, never
 
 RESULT = json.dumps({"status": "completed", "result": 1, "flowId": "F", "blockCount": 1}).encode()
@@ -239,6 +239,16 @@ def test_unusual_heads(kind: str, server: Server, head: bytes) -> None:
 
     server.answer = unusual
     assert isinstance(outcome(kind, server.url), ExecuteResult)
+
+
+def test_a_connection_that_was_idle_for_long_is_not_used_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Noukai("nk_x", base_url=server.url) as client:
+        for _ in range(2):
+            client.flow("a/b/c").execute("x")
+        assert server.connections == 1
+        monkeypatch.setattr(connections, "KEEP_ALIVE_SECONDS", 0.0)
+        client.flow("a/b/c").execute("x")
+        assert server.connections == 2
 
 
 def test_an_idle_connection_that_the_server_closed_is_not_used_again(server: Server) -> None:
