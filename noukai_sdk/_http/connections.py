@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -122,10 +123,21 @@ class TLSConnection(Connection, urllib3.connection.HTTPSConnection):
     """The same over TLS."""
 
 
+class _Places(queue.LifoQueue[Any]):
+    """Its lock may be taken twice: a dropped response gives its place back wherever the garbage collector comes along."""
+
+    def __init__(self, maxsize: int = 0) -> None:
+        super().__init__(maxsize)
+        self.mutex = threading.RLock()  # type: ignore[assignment]
+        self.not_empty = threading.Condition(self.mutex)
+        self.not_full = threading.Condition(self.mutex)
+
+
 class Pool(urllib3.HTTPConnectionPool):
     """Connections to one host."""
 
     ConnectionCls = Connection
+    QueueCls = _Places
 
     def _put_conn(self, conn: Any) -> None:
         if conn is not None:

@@ -100,6 +100,10 @@ class _Body(httpx.SyncByteStream):
             self._response.close()
             self._response.release_conn()
 
+    def __del__(self) -> None:
+        # Whoever was interrupted before it could close this would cost the pool a place.
+        self.close()
+
 
 def _after_connecting(error: Exception) -> httpx.TransportError:
     """httpx's name for a failure before the response's head, though not one of `Connection.connect`."""
