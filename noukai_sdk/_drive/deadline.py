@@ -8,18 +8,16 @@ import threading
 import time
 from typing import Any, Self
 
-import httpx
-
 from noukai_sdk._errors import APIConnectionError, NoukaiError, StreamTimeoutError
 
 
 class Deadline:
-    """So many seconds from now. When they are over, the sockets it watches are shut, which wakes a blocked read."""
+    """So many seconds from now. When they are over, the socket it watches is shut, which wakes a blocked read."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._ends_at = time.monotonic() + seconds
-        self._sockets: list[Any] = []
+        self._stream: Any = None
         self._timer: threading.Timer | None = None
 
     def check(self, *, sent: bool = True) -> None:
@@ -35,27 +33,30 @@ class Deadline:
         late = isinstance(error, APIConnectionError) and time.monotonic() >= self._ends_at
         return deadline_error(self._seconds, sent=error.sent) if late else error
 
-    def watch(self, response: httpx.Response | None) -> None:
-        """Watch this response's socket from now on, and no other: a finished one's may serve somebody else."""
-        self._sockets = []
-        stream = None if response is None else response.extensions.get("network_stream")
-        connection = None if stream is None else stream.get_extra_info("socket")
-        if connection is None:
+    def watch(self, stream: Any) -> None:
+        """Watch the socket of this network stream (httpx's) from now on, and no other; with None, no socket at all."""
+        self._stream = stream
+        if stream is None:
             return
-        self._sockets = [connection]
-        if self._timer is None:
-            self._timer = threading.Timer(max(0.0, self._ends_at - time.monotonic()), self._shut)
+        left = self._ends_at - time.monotonic()
+        if left <= 0:
+            self._shut()
+        elif self._timer is None:
+            self._timer = threading.Timer(left, self._shut)
             self._timer.daemon = True
             self._timer.start()
 
     def _shut(self) -> None:
-        for connection in self._sockets:
+        # Asked for now only: the socket of a finished response may serve somebody else.
+        stream = self._stream
+        connection = None if stream is None else stream.get_extra_info("socket")
+        if connection is not None:
             with contextlib.suppress(OSError):
                 # Not SSLSocket's own method, which pulls the TLS layer away under the blocked read.
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def cancel(self) -> None:
-        self._sockets = []
+        self._stream = None
         if self._timer is not None:
             self._timer.cancel()
 

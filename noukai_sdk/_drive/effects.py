@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 import httpx
 
+from noukai_sdk._drive.deadline import Deadline
 from noukai_sdk._failures import failed_request, is_failure
 from noukai_sdk._http.senders import AsyncSender, Sender
 from noukai_sdk._protocol.effects import Call, Effect, Send
@@ -23,21 +25,25 @@ def advance(conversation: Generator[Effect, Any, T], outcome: Any, error: Except
     return conversation.send(outcome) if error is None else conversation.throw(error)
 
 
-def open_response(
-    send: Send, connection: SyncConnection, at_most: Callable[[float], float] | None = None
-) -> httpx.Response:
-    """Send a request; `at_most` cuts its timeouts, in seconds, to what a deadline leaves. Raises NoukaiError."""
+def open_response(send: Send, connection: SyncConnection, deadline: Deadline | None = None) -> httpx.Response:
+    """Send a request; a `deadline` cuts its timeouts to what is left, and watches its socket. Raises NoukaiError."""
     sender = connection.sender
     request = connection.request(send)
-    if at_most is not None:
+    watch: Callable[[Any], None] = _not_at_all
+    if deadline is not None:
+        watch = request.extensions["watch"] = deadline.watch
         timeouts = request.extensions["timeout"]
-        timeouts.update({phase: at_most(seconds) for phase, seconds in timeouts.items()})
+        timeouts.update({phase: deadline.at_most(seconds) for phase, seconds in timeouts.items()})
     connection.log_request(send)
     try:
         response = sender.send(request, stream=send.stream)
+        watch(response.extensions.get("network_stream"))
         if send.stream and not response.is_success:
-            response.read()
+            with contextlib.closing(response):
+                response.read()
+                watch(None)
     except Exception as error:
+        watch(None)
         if not is_failure(error):
             raise
         raise failed_request(error) from error
@@ -52,12 +58,17 @@ async def aopen_response(send: Send, connection: AsyncConnection) -> httpx.Respo
     try:
         response = await sender.send(request, stream=send.stream)
         if send.stream and not response.is_success:
-            await response.aread()
+            async with contextlib.aclosing(response):
+                await response.aread()
     except Exception as error:
         if not is_failure(error):
             raise
         raise failed_request(error) from error
     return response
+
+
+def _not_at_all(_: Any) -> None:
+    pass
 
 
 def call(effect: Call) -> Any:

@@ -85,13 +85,10 @@ class Batches(Iterator[list[Frame]]):
 
     def _send(self, effect: Send) -> Reply:
         self._abandon()
-        response = open_response(effect, self._connection, None if self._deadline is None else self._deadline.at_most)
-        reply = self._connection.reply(effect, response, None if response.is_success else response.content)
+        response = open_response(effect, self._connection, self._deadline)
         if response.is_success:
             self._response, self._chunks = response, chunks_of(response)
-            if self._deadline is not None:
-                self._deadline.watch(response)
-        return reply
+        return self._connection.reply(effect, response, None if response.is_success else response.content)
 
     def _read(self) -> bytes | None:
         try:
@@ -107,7 +104,7 @@ class Batches(Iterator[list[Frame]]):
     def _drain(self) -> None:
         with Deadline(_DRAIN_SECONDS) as limit:
             if self._response is not None:
-                limit.watch(self._response)
+                limit.watch(self._response.extensions.get("network_stream"))
             left = _DRAIN_BYTES
             try:
                 for chunk in self._chunks:
@@ -216,10 +213,9 @@ class AsyncBatches(AsyncIterator[list[Frame]]):
     async def _send(self, effect: Send) -> Reply:
         await self._abandon()
         response = await aopen_response(effect, self._connection)
-        reply = self._connection.reply(effect, response, None if response.is_success else response.content)
         if response.is_success:
             self._response, self._chunks = response, achunks_of(response)
-        return reply
+        return self._connection.reply(effect, response, None if response.is_success else response.content)
 
     async def _read(self) -> bytes | None:
         if self._chunks is None:

@@ -17,6 +17,8 @@ import httpx
 from yarl import URL
 
 KEEP_ALIVE_SECONDS = 30.0
+# As in the standard library. aiohttp's 8 KiB is less than some Content-Security-Policies take.
+_LONGEST_LINE = 64 * 1024
 # aiohttp warns of larger bodies in one piece, as writing them holds up the loop.
 _ONE_PIECE_BYTES = 1024 * 1024
 
@@ -52,7 +54,12 @@ class _Pool:
     def __init__(self, tls: ssl.SSLContext | None, max_connections: int | None, proxy: str | None) -> None:
         # Waiting for a free connection is ours, so that it has an error of its own.
         connector = aiohttp.TCPConnector(limit=0, ssl=tls or True, keepalive_timeout=KEEP_ALIVE_SECONDS)
-        self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            max_line_size=_LONGEST_LINE,
+            max_field_size=_LONGEST_LINE,
+        )
         self._slots = asyncio.Semaphore(sys.maxsize if max_connections is None else max_connections)
         self._proxy = {} if proxy is None else _proxy(proxy)
         self._discard = weakref.finalize(self, _discard, self._session, connector)
@@ -78,7 +85,7 @@ class _Pool:
                 data=request.content if len(request.content) < _ONE_PIECE_BYTES else io.BytesIO(request.content),
                 allow_redirects=False,
                 auto_decompress=False,
-                timeout=aiohttp.ClientTimeout(sock_connect=timeout.get("connect"), sock_read=timeout.get("read")),
+                timeout=aiohttp.ClientTimeout(connect=timeout.get("connect"), sock_read=timeout.get("read")),
                 **self._proxy,
             )
         except (aiohttp.ClientError, OSError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import ssl
@@ -101,6 +102,37 @@ class Server:
             writer.close()
             self._tasks.discard(asyncio.current_task())
             self.closed.release()
+
+
+class Tunnel(Server):
+    """A proxy that connects whoever asks with the server at `port`; without one it takes the request and says nothing."""
+
+    def __init__(self, port: int | None) -> None:
+        super().__init__()
+        self._target = port
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._tasks.add(asyncio.current_task())
+        await reader.readuntil(b"\r\n\r\n")
+        if self._target is None:
+            await reader.read()
+        else:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+            await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+        writer.close()
+        self._tasks.discard(asyncio.current_task())
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+    writer.close()
 
 
 async def _until_gone(answer: Awaitable[None], reader: asyncio.StreamReader) -> None:

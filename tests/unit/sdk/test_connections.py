@@ -25,7 +25,7 @@ from noukai_sdk import (
     PoolTimeoutError,
     StreamInterruptedError,
 )
-from noukai_sdk._http import senders
+from noukai_sdk._http import connections, senders
 from tests.support.sockets import END, HEAD, Call, Server, never
 
 RESULT = json.dumps({"status": "completed", "result": 1, "flowId": "F", "blockCount": 1}).encode()
@@ -221,6 +221,34 @@ def test_a_compressed_answer(kind: str, server: Server) -> None:
 
     server.answer = compressed
     assert isinstance(outcome(kind, server.url), ExecuteResult)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(b"HTTP/1.1 200 OK\r\nServer: caf\xe9 \xff\r\n", id="not ASCII"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Security-Policy: %s\r\n" % (b"a" * 30_000), id="long"),
+        pytest.param(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n", id="100"),
+        pytest.param(b"HTTP/1.1 102 Processing\r\n\r\n" * 3 + b"HTTP/1.1 200 OK\r\n", id="102"),
+        pytest.param(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n", id="103"),
+    ],
+)
+def test_unusual_heads(kind: str, server: Server, head: bytes) -> None:
+    async def unusual(call: Call) -> None:
+        await call.write(head + b"Content-Length: %d\r\n\r\n%s" % (len(RESULT), RESULT))
+
+    server.answer = unusual
+    assert isinstance(outcome(kind, server.url), ExecuteResult)
+
+
+def test_a_connection_that_was_idle_for_long_is_not_used_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Noukai("nk_x", base_url=server.url) as client:
+        for _ in range(2):
+            client.flow("a/b/c").execute("x")
+        assert server.connections == 1
+        monkeypatch.setattr(connections, "KEEP_ALIVE_SECONDS", 0.0)
+        client.flow("a/b/c").execute("x")
+        assert server.connections == 2
 
 
 def test_an_idle_connection_that_the_server_closed_is_not_used_again(server: Server) -> None:

@@ -217,6 +217,31 @@ def test_a_deadline_holds_while_waiting_for_the_answer(kind: str, server: Server
     assert 0.19 < time.monotonic() - started < 5
 
 
+DRIPPING = {
+    "head": b"HTTP/1.1 200 OK\r\nX-Slow: ",
+    "chunk": HEAD,
+    "chunk of a last answer": HEAD.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
+    "error": b"HTTP/1.1 500 Oh\r\nContent-Length: 5000\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize("what", DRIPPING)
+def test_a_deadline_holds_whatever_it_is_that_drips(kind: str, server: Server, what: str) -> None:
+    async def drip(call: Call) -> None:
+        await call.write(DRIPPING[what])
+        while True:
+            await call.write(b"0")
+            await asyncio.sleep(0.02)
+
+    server.answer, server.is_watching = drip, True
+    before = time.monotonic()
+    _, error = collect(kind, server, timeout=0.2)
+    assert time.monotonic() - before < 3
+    assert type(error) is StreamTimeoutError
+    assert error.code == "DEADLINE_CLIENT"
+
+
 def test_a_finished_stream_s_deadline_harms_nobody(server: Server) -> None:
     with Noukai("nk_x", base_url=server.url, max_retries=0) as client:
         flow = client.flow("a/b/c")
