@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import io
 import ssl
 import sys
 import weakref
@@ -14,13 +13,17 @@ from typing import Any
 
 import aiohttp
 import httpx
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import StreamWriter
 from yarl import URL
+
+from noukai_sdk._errors import ClientClosedError
 
 KEEP_ALIVE_SECONDS = 30.0
 # As in the standard library. aiohttp's 8 KiB is less than some Content-Security-Policies take.
 _LONGEST_LINE = 64 * 1024
-# aiohttp warns of larger bodies in one piece, as writing them holds up the loop.
-_ONE_PIECE_BYTES = 1024 * 1024
+# Up to here a body fits into the buffers of the loop, so that writing it cannot have to wait.
+_ONE_PIECE_BYTES = 32 * 1024
 
 
 class LoopTransport(httpx.AsyncBaseTransport):
@@ -78,11 +81,13 @@ class _Pool:
         slot = _Slot(self._slots)
         await slot.take(timeout.get("pool"))
         try:
+            if self._session.closed:
+                raise ClientClosedError("the client was closed while this call waited for a connection", sent=False)
             response = await self._session.request(
                 request.method,
                 URL(str(request.url), encoded=True),
                 headers=[(name.decode("ascii"), value.decode("ascii")) for name, value in request.headers.raw],
-                data=request.content if len(request.content) < _ONE_PIECE_BYTES else io.BytesIO(request.content),
+                data=_payload(request.content, timeout.get("write")),
                 allow_redirects=False,
                 auto_decompress=False,
                 timeout=aiohttp.ClientTimeout(connect=timeout.get("connect"), sock_read=timeout.get("read")),
@@ -148,7 +153,8 @@ class _Body(httpx.AsyncByteStream):
                 if not chunk:
                     return
                 yield chunk
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, RuntimeError) as error:
+            # A RuntimeError is aiohttp's word for a connection that was closed under its reader, as aclose() of a client does.
             if watch.is_over:
                 raise httpx.ReadTimeout(f"nothing came for {self._silence:g} s") from None
             raise httpx.ReadError(str(error) or type(error).__name__) from error
@@ -161,6 +167,37 @@ class _Body(httpx.AsyncByteStream):
         # A response that was read to its end has given its connection back already.
         self._response.close()
         self._slot.free()
+
+
+class _Upload(aiohttp.Payload):
+    """A body that is written piece by piece; each may take `silence` seconds, while aiohttp would wait for ever."""
+
+    _autoclose = True
+
+    def __init__(self, value: bytes, silence: float | None) -> None:
+        super().__init__(value)
+        self._size = len(value)
+        self._silence = silence
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        text: bytes = self._value
+        return text.decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        try:
+            for start in range(0, len(self._value), _ONE_PIECE_BYTES):
+                async with asyncio.timeout(self._silence):
+                    await writer.write(self._value[start : start + _ONE_PIECE_BYTES])
+                    await writer.drain()
+        except BaseException:
+            if isinstance(writer, StreamWriter) and writer.transport is not None:
+                # Closing would wait until the rest is written.
+                writer.transport.abort()
+            raise
+
+
+def _payload(content: bytes, silence: float | None) -> bytes | _Upload | None:
+    return _Upload(content, silence) if len(content) > _ONE_PIECE_BYTES else content or None
 
 
 class _Watch:

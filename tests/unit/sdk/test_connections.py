@@ -19,6 +19,7 @@ from noukai_sdk import (
     APIConnectionError,
     APITimeoutError,
     AsyncNoukai,
+    ClientClosedError,
     ExecuteResult,
     Noukai,
     NoukaiError,
@@ -347,6 +348,66 @@ def test_a_body_of_more_than_a_megabyte_is_sent_without_a_warning(kind: str, ser
         with Noukai("nk_x", base_url=server.url) as client:
             client.flow("a/b/c").execute("x" * 3_000_000)
     assert received == [3_000_000]
+
+
+def test_a_server_that_does_not_read_is_not_waited_for_for_ever(kind: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/api/v1"
+
+        async def run() -> Any:
+            async with AsyncNoukai("nk_x", base_url=url, max_retries=0, timeout=0.2) as client:
+                return await asyncio.wait_for(client.flow("a/b/c").execute("x" * 20_000_000), 10)
+
+        with (
+            Noukai("nk_x", base_url=url, max_retries=0, timeout=0.2) as client,
+            pytest.raises(APITimeoutError) as caught,
+        ):
+            asyncio.run(run()) if kind == "async" else client.flow("a/b/c").execute("x" * 20_000_000)
+    assert caught.value.sent is True
+
+
+def test_polls_have_no_body(kind: str) -> None:
+    asked: list[bytes] = []
+
+    def answer(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            asked.append(connection.recv(65536))
+            connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 23\r\n\r\n{"status": "completed"}')
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/api/v1"
+        thread = threading.Thread(target=answer, args=(listener,))
+        thread.start()
+
+        async def run() -> Any:
+            async with AsyncNoukai("nk_x", base_url=url) as client:
+                return await client.flow("a/b/c").job("e").poll()
+
+        with Noukai("nk_x", base_url=url) as client:
+            status = asyncio.run(run()) if kind == "async" else client.flow("a/b/c").job("e").poll()
+        thread.join(10)
+    assert status.status == "completed"
+    assert asked[0].startswith(b"GET /api/v1/seq/a/b/c/jobs/e HTTP/1.1\r\n")
+    assert b"content-" not in asked[0].lower()
+
+
+def test_closing_an_async_client_ends_its_streams_and_those_who_wait(server: Server) -> None:
+    async def run() -> None:
+        client = AsyncNoukai("nk_x", base_url=server.url, max_connections=1)
+        server.answer, server.is_watching = endless, True
+        stream = client.flow("a/b/c").events()
+        await anext(stream)
+        waiting = asyncio.ensure_future(client.flow("a/b/c").execute("x"))
+        await asyncio.sleep(0)
+        await client.aclose()
+        with pytest.raises(StreamInterruptedError):
+            await anext(stream)
+        with pytest.raises(ClientClosedError) as caught:
+            await asyncio.wait_for(waiting, 10)
+        assert caught.value.sent is False
+
+    asyncio.run(run())
 
 
 def test_a_reader_who_takes_longer_than_the_timeout_is_not_silence(server: Server) -> None:
