@@ -32,7 +32,7 @@ from noukai_sdk import (
     _transport,
 )
 from noukai_sdk._http import connections, senders
-from tests.support.sockets import END, HEAD, Call, Server, never
+from tests.support.sockets import END, HEAD, Call, Server, never, three_steps
 
 RESULT = json.dumps({"status": "completed", "result": 1, "flowId": "F", "blockCount": 1}).encode()
 
@@ -374,6 +374,22 @@ def test_threads_that_come_first_at_once_share_a_connection(server: Server, monk
         with pytest.raises(ClientClosedError):
             flow.execute("x")
     assert server.connections == 0
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), 1e12])
+def test_a_timeout_may_be_as_long_as_one_likes(kind: str, server: Server, timeout: float) -> None:
+    assert isinstance(outcome(kind, server.url, timeout=timeout, pool_timeout=timeout), ExecuteResult)
+
+    async def run() -> int:
+        async with AsyncNoukai("nk_x", base_url=server.url) as client:
+            return len([event async for event in client.flow("a/b/c").events(timeout=timeout)])
+
+    server.answer = three_steps
+    if kind == "async":
+        assert asyncio.run(run()) == 9
+    else:
+        with Noukai("nk_x", base_url=server.url) as client:
+            assert len(list(client.flow("a/b/c").events(timeout=timeout))) == 9
 
 
 def test_several_event_loops_at_once(server: Server) -> None:
