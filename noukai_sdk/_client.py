@@ -66,6 +66,8 @@ class Noukai(_Client):
     `otel_step_payloads` puts what went in and came out on these, cut at 4,096 characters. Needs the extra "otel".
     """
 
+    _opened: SyncConnection
+
     def __init__(
         self,
         api_key: str | None = None,
@@ -102,17 +104,17 @@ class Noukai(_Client):
             pool_timeout=pool_timeout,
             telemetry=spans(otel=otel, tracer=tracer, steps=otel_steps, payloads=otel_step_payloads),
         )
-        self._opened: SyncConnection | None = None
         self._http_client = http_client
         if http_client is not None:
             _check(http_client, "Client", "Noukai")
 
     @property
     def _connection(self) -> SyncConnection:
-        if self._opened is None:
+        if "_opened" not in self.__dict__:
             from noukai_sdk._transport import sync_connection
 
-            self._opened = sync_connection(self._config, self._http_client)
+            # One wins if two threads come at once; the other's is not connected to anything.
+            self.__dict__.setdefault("_opened", sync_connection(self._config, self._http_client))
         return self._opened
 
     def flow(self, slug: str | None = None, *, org: str | None = None, project: str | None = None) -> Flow:
@@ -135,6 +137,8 @@ class Noukai(_Client):
 
 class AsyncNoukai(_Client):
     """The async client; arguments as for `Noukai`. Each event loop that uses it has connections of its own."""
+
+    _opened: AsyncConnection
 
     def __init__(
         self,
@@ -172,17 +176,17 @@ class AsyncNoukai(_Client):
             pool_timeout=pool_timeout,
             telemetry=spans(otel=otel, tracer=tracer, steps=otel_steps, payloads=otel_step_payloads),
         )
-        self._opened: AsyncConnection | None = None
         self._http_client = http_client
         if http_client is not None:
             _check(http_client, "AsyncClient", "AsyncNoukai")
 
     @property
     def _connection(self) -> AsyncConnection:
-        if self._opened is None:
+        if "_opened" not in self.__dict__:
             from noukai_sdk._transport import async_connection
 
-            self._opened = async_connection(self._config, self._http_client)
+            # One wins if two threads come at once; the other's is not connected to anything.
+            self.__dict__.setdefault("_opened", async_connection(self._config, self._http_client))
         return self._opened
 
     def flow(self, slug: str | None = None, *, org: str | None = None, project: str | None = None) -> AsyncFlow:

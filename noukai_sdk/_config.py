@@ -23,6 +23,8 @@ DEFAULT_MAX_RETRIES = 1
 API_VERSION = "2026-05-31"
 # Streams hold a connection each, for minutes: there is room for many, and a wait for a free one is the exception (WIRE.md 8.12).
 DEFAULT_MAX_CONNECTIONS = 1000
+# Sockets cannot wait longer than 2**31 milliseconds.
+_LONGEST_SECONDS = 14 * 24 * 3600
 _PRODUCTION = "https://api.noukai.dev/api/v1"
 _LOCAL = "http://localhost:8080/api/v1"
 _BASE_URLS = {"production": _PRODUCTION, "dev": _LOCAL, "development": _LOCAL}
@@ -30,7 +32,7 @@ _BASE_URLS = {"production": _PRODUCTION, "dev": _LOCAL, "development": _LOCAL}
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All settings of a client, checked. `timeout` in seconds, None never."""
+    """All settings of a client, checked. `timeout` and `pool_timeout` in seconds; None for the latter means the former."""
 
     api_key: str = field(repr=False)
     base_url: str
@@ -88,10 +90,10 @@ class Config:
 
 
 def seconds(value: object, what: str) -> float:
-    """A duration in seconds from 0 on. Raises ValueError."""
+    """A duration in seconds from 0 on; beyond two weeks, infinity included, two weeks. Raises ValueError."""
     if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or value < 0:
         raise ValueError(f"{what} must be a number of seconds from 0 on, not {value!r}")
-    return float(value)
+    return float(min(value, _LONGEST_SECONDS))
 
 
 def limit(timeout: float | None) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import platform
 import threading
 import time
@@ -40,13 +41,15 @@ _log = logging.getLogger("noukai_sdk")
 
 
 class Connection(Generic[AnySender]):
-    """A client's settings, and the sender that it opens with its first request."""
+    """A client's settings, and the sender that it opens with its first request, anew in a forked process."""
 
     def __init__(self, config: Config, open_sender: Callable[[], AnySender]) -> None:
         self.config = config
         self._open_sender: Callable[[], AnySender] = open_sender
         self._sender: AnySender | None = None
         self._opening = threading.Lock()
+        self._process = os.getpid()
+        self._inherited: AnySender | None = None
         self.closed = False
         self._headers = {
             "Authorization": f"Bearer {config.api_key}",
@@ -60,6 +63,10 @@ class Connection(Generic[AnySender]):
     @property
     def sender(self) -> AnySender:
         """What sends. Raises ClientClosedError."""
+        if self._process != os.getpid():
+            # The parent goes on using its sockets, so they are neither used here nor closed; its lock may be held for ever.
+            self._inherited, self._sender = self._sender, None
+            self._opening, self._process = threading.Lock(), os.getpid()
         sender = self._sender
         if sender is None and not self.closed:
             with self._opening:

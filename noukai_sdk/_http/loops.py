@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import os
 import ssl
 import sys
 import weakref
@@ -33,13 +34,16 @@ class LoopTransport(httpx.AsyncBaseTransport):
         self._tls = tls
         self._max_connections = max_connections
         self._proxy = proxy
-        self._pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Pool] = weakref.WeakKeyDictionary()
+        self._pools: dict[asyncio.AbstractEventLoop, _Pool] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request whose body is in memory. Raises httpx.TransportError."""
         loop = asyncio.get_running_loop()
         pool = self._pools.get(loop)
         if pool is None:
+            for other in list(self._pools):
+                if other.is_closed():
+                    self._pools.pop(other, None)
             pool = self._pools[loop] = _Pool(self._tls, self._max_connections, self._proxy)
             await anext(pool.life)
         return await pool.send(request)
@@ -65,7 +69,7 @@ class _Pool:
         )
         self._slots = asyncio.Semaphore(sys.maxsize if max_connections is None else max_connections)
         self._proxy = {} if proxy is None else _proxy(proxy)
-        self._discard = weakref.finalize(self, _discard, self._session, connector)
+        self._discard = weakref.finalize(self, _discard, self._session, connector, os.getpid())
         self.life = self._live()
 
     async def _live(self) -> AsyncGenerator[None, None]:
@@ -264,7 +268,9 @@ def _proxy(url: str) -> dict[str, Any]:
     return {"proxy": str(proxy.url), "proxy_headers": {"Proxy-Authorization": f"Basic {login}"}}
 
 
-def _discard(session: aiohttp.ClientSession, connector: aiohttp.TCPConnector) -> None:
-    """Close a pool whose loop was closed without a word to its generators."""
+def _discard(session: aiohttp.ClientSession, connector: aiohttp.TCPConnector, process: int) -> None:
+    """Close a pool whose loop was closed without a word to its generators, but not the one of a parent process."""
+    if process != os.getpid():
+        return
     session.detach()
     connector.__exit__(None, None, None)

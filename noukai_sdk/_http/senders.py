@@ -155,7 +155,11 @@ def proxy_of(url: str) -> str | None:
         return None
     proxies = urllib.request.getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if proxy is not None and urlsplit(proxy).scheme not in {"http", "https"}:
+    if not proxy:
+        return None
+    if "://" not in proxy:
+        proxy = f"http://{proxy}"
+    if urlsplit(proxy).scheme not in {"http", "https"}:
         raise ValueError(
             f"the environment's proxy must be http or https, not {urlsplit(proxy).scheme}; pass an http_client"
         )

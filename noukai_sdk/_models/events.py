@@ -175,6 +175,14 @@ class ToolCallsRequired(Event):
             )
         self._answer(tool_results)
 
+    def __getstate__(self) -> dict[Any, Any]:
+        # A copy in another process has no stream to go on with.
+        return {**super().__getstate__(), "__pydantic_private__": {"_answer": None}}
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        # The copy answers the same stream.
+        return super().__deepcopy__({**(memo or {}), id(self._answer): self._answer})
+
 
 class FlowCompleted(Event):
     """The flow ended; `result` is the last step's output."""

@@ -106,6 +106,15 @@ def test_a_proxy_never_sees_a_key_meant_for_this_machine(monkeypatch: pytest.Mon
     assert proxy_of(Noukai("nk_x").base_url) is None
 
 
+@pytest.mark.parametrize(
+    ("value", "proxy"),
+    [("proxy.corp:3128", "http://proxy.corp:3128"), ("10.0.0.1:3128", "http://10.0.0.1:3128"), ("", None)],
+)
+def test_a_proxy_without_a_scheme_speaks_http(monkeypatch: pytest.MonkeyPatch, value: str, proxy: str | None) -> None:
+    monkeypatch.setenv("https_proxy", value)
+    assert proxy_of(Noukai("nk_x")._config) == proxy
+
+
 def test_a_proxy_that_cannot_be_used_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
     with pytest.raises(ValueError, match="http_client"):

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import aiohttp
 import pytest
 import trustme
 
@@ -25,9 +29,10 @@ from noukai_sdk import (
     NoukaiError,
     PoolTimeoutError,
     StreamInterruptedError,
+    _transport,
 )
 from noukai_sdk._http import connections, senders
-from tests.support.sockets import END, HEAD, Call, Server, never
+from tests.support.sockets import END, HEAD, Call, Server, never, three_steps
 
 RESULT = json.dumps({"status": "completed", "result": 1, "flowId": "F", "blockCount": 1}).encode()
 
@@ -317,6 +322,74 @@ def test_one_async_client_serves_one_event_loop_after_another(server: Server) ->
         assert isinstance(asyncio.run(client.flow("a/b/c").execute("x")), ExecuteResult)
     assert server.connections == 3
     asyncio.run(client.aclose())
+
+
+def test_event_loops_that_are_gone_leave_nothing_behind(server: Server) -> None:
+    def sessions() -> int:
+        gc.collect()
+        return sum(type(item) is aiohttp.ClientSession for item in gc.get_objects())
+
+    before = sessions()
+    client = AsyncNoukai("nk_x", base_url=server.url)
+    for _ in range(10):
+        asyncio.run(client.flow("a/b/c").execute("x"))
+    assert sessions() - before <= 1
+    asyncio.run(client.aclose())
+
+
+FORK = """
+import os, sys
+from noukai_sdk import Noukai
+client = Noukai("nk_x", base_url=sys.argv[1])
+client.flow("a/b/c").execute("x")
+child = os.fork()
+client.flow("a/b/c").execute("x")
+if child == 0:
+    os._exit(7)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_forked_process_has_connections_of_its_own(server: Server) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", FORK, server.url], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (7, "")
+    assert server.connections == 2
+
+
+def test_threads_that_come_first_at_once_share_a_connection(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = threading.Barrier(2)
+    make = _transport.sync_connection
+
+    def slowly(*args: Any) -> Any:
+        made = make(*args)
+        both.wait(10)
+        return made
+
+    monkeypatch.setattr(_transport, "sync_connection", slowly)
+    with Noukai("nk_x", base_url=server.url) as client, ThreadPoolExecutor(2) as threads:
+        flows = list(threads.map(client.flow, ["a/b/c"] * 2))
+    for flow in flows:
+        with pytest.raises(ClientClosedError):
+            flow.execute("x")
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), 1e12])
+def test_a_timeout_may_be_as_long_as_one_likes(kind: str, server: Server, timeout: float) -> None:
+    assert isinstance(outcome(kind, server.url, timeout=timeout, pool_timeout=timeout), ExecuteResult)
+
+    async def run() -> int:
+        async with AsyncNoukai("nk_x", base_url=server.url) as client:
+            return len([event async for event in client.flow("a/b/c").events(timeout=timeout)])
+
+    server.answer = three_steps
+    if kind == "async":
+        assert asyncio.run(run()) == 9
+    else:
+        with Noukai("nk_x", base_url=server.url) as client:
+            assert len(list(client.flow("a/b/c").events(timeout=timeout))) == 9
 
 
 def test_several_event_loops_at_once(server: Server) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gzip
+import pickle
 from typing import Any
 
 import httpx
@@ -190,6 +192,28 @@ def test_tools_answered_by_hand(tool_pause: Any, side: Any) -> None:
 
     assert asyncio.run(main())[-2:] == ["step_completed", "flow_completed"]
     assert transport.bodies[1]["toolCallMessages"][-1] == RESULT
+
+
+def test_a_pending_tool_event_can_be_copied_and_pickled(tool_pause: Any, side: Any) -> None:
+    flow = side.client(ScriptedTransport(tool_pause)).flow("a/b/c")
+
+    async def main() -> list[str]:
+        types = []
+        async for event in flow.events("weather?"):
+            types.append(event.event_type)
+            if isinstance(event, ToolCallsRequired):
+                elsewhere = pickle.loads(pickle.dumps(event))
+                assert (elsewhere.model_dump(), elsewhere.raw) == (event.model_dump(), event.raw)
+                with pytest.raises(RuntimeError, match="does not belong to a stream"):
+                    await elsewhere.resume([RESULT])
+                await copy.deepcopy(event).resume([RESULT])
+        return types
+
+    if side.kind == "async":
+        assert asyncio.run(main())[-1] == "flow_completed"
+    else:
+        event = [*flow.events()][-1]
+        assert pickle.loads(pickle.dumps(event)) == event == copy.deepcopy(event)
 
 
 def test_the_limit_of_tool_rounds(side: Any, tool_pause: Any) -> None:
