@@ -112,7 +112,7 @@ def test_a_proxy_never_sees_a_key_meant_for_this_machine(monkeypatch: pytest.Mon
 )
 def test_a_proxy_without_a_scheme_speaks_http(monkeypatch: pytest.MonkeyPatch, value: str, proxy: str | None) -> None:
     monkeypatch.setenv("https_proxy", value)
-    assert proxy_of(Noukai("nk_x")._config) == proxy
+    assert proxy_of(Noukai("nk_x").base_url) == proxy
 
 
 def test_a_proxy_that_cannot_be_used_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
