@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from noukai_sdk import AsyncNoukai, Noukai
+from noukai_sdk import AsyncNoukai, AsyncRelayFlow, Noukai, RelayFlow
 from tests.support.sockets import Server
 
 
@@ -34,6 +34,15 @@ class Live:
         else:
             async with AsyncNoukai("nk_x", **options) as aclient:
                 yield aclient.flow("acme/it/weak")
+
+    @asynccontextmanager
+    async def relay_flow(self, url: str) -> AsyncIterator[Any]:
+        if self.kind == "sync":
+            with RelayFlow(url, timeout=5) as flow:
+                yield flow
+        else:
+            async with AsyncRelayFlow(url, timeout=5) as aflow:
+                yield aflow
 
     async def get(self, answer: Any) -> Any:
         """What a method returned."""

@@ -18,7 +18,7 @@ from noukai_sdk import (
     NoukaiError,
 )
 from noukai_sdk.testing import Exchange
-from tests.support.sockets import END, HEAD, Call, Server
+from tests.support.sockets import END, HEAD, Call, Server, three_steps
 
 LATER = {"Retry-After": "0"}
 
@@ -172,10 +172,21 @@ def test_a_client_that_follows_redirects_does_not_take_the_key_along(side: Any) 
 def test_no_proxy_of_the_environment_sees_a_request_to_this_machine(
     live: Any, server: Server, monkeypatch: pytest.MonkeyPatch, variable: str, host: str
 ) -> None:
-    async def script() -> None:
-        async with live.flow(server.url.replace("127.0.0.1", host)) as flow:
-            assert len(await live.all(flow.steps())) == 3
+    async def answer(call: Call) -> None:
+        body = b'{"status":"completed","flowId":"F"}'
+        if "stepIndex" in call.body:
+            await three_steps(call)
+        else:
+            await call.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 
+    async def script() -> None:
+        url = server.url.replace("127.0.0.1", host)
+        async with live.flow(url, timeout=5) as flow:
+            assert len(await live.all(flow.steps())) == 3
+        async with live.relay_flow(url) as relayed:
+            assert (await live.get(relayed.execute("hi"))).status == "completed"
+
+    server.answer = answer
     with socket.create_server(("127.0.0.1", 0)) as proxy:
         proxy.setblocking(False)
         for name in ("NO_PROXY", "no_proxy"):
