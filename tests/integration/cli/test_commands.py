@@ -121,8 +121,10 @@ def test_ctrl_c_stops_the_watching_and_not_the_run(command: CommandLine) -> None
         rest, err = watching.stdout.read(), watching.stderr.read()
     assert watching.returncode == 130
     last = [*seen, *map(json.loads, rest.splitlines())][-1]["seq"]
-    assert err == f"stopped watching; the run goes on: noukai-worker watch {run_id} --after {last}\n"
-    assert command.json("watch", run_id, "--after", str(last))[-1]["type"] == "run.completed"
+    told = int(err.removeprefix(f"stopped watching; the run goes on: noukai-worker watch {run_id} --after "))
+    # The signal may come between an entry's being written and its being counted: then it is shown again, none is lost.
+    assert told in {last - 1, last}
+    assert command.json("watch", run_id, "--after", str(told))[-1]["type"] == "run.completed"
 
 
 def test_a_broken_pipe_is_silent(command: CommandLine) -> None:
