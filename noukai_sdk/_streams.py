@@ -74,7 +74,10 @@ class LiveTrace(_Events[E], Iterator[E]):
         return self._batches
 
     def close(self) -> None:
-        """End the stream and free its connection. The run on the server is not told."""
+        """End the stream and free its connection, also under a thread that waits for its next event.
+
+        The run on the server is not told.
+        """
         self._frames.clear()
         self._batches.close()
 

@@ -47,13 +47,7 @@ class Deadline:
             self._timer.start()
 
     def _shut(self) -> None:
-        # Asked for now only: the socket of a finished response may serve somebody else.
-        stream = self._stream
-        connection = None if stream is None else stream.get_extra_info("socket")
-        if connection is not None:
-            with contextlib.suppress(OSError):
-                # Not SSLSocket's own method, which pulls the TLS layer away under the blocked read.
-                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+        shut(self._stream)
 
     def cancel(self) -> None:
         self._stream = None
@@ -65,6 +59,16 @@ class Deadline:
 
     def __exit__(self, *_: object) -> None:
         self.cancel()
+
+
+def shut(stream: Any) -> None:
+    """Shut the socket of a network stream, or of none, which wakes a thread that is blocked in reading it."""
+    # Asked for now only: the socket of a finished response may serve somebody else.
+    connection = None if stream is None else stream.get_extra_info("socket")
+    if connection is not None:
+        with contextlib.suppress(OSError):
+            # Not SSLSocket's own method, which pulls the TLS layer away under the blocked read.
+            socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 def deadline_error(seconds: float, *, sent: bool = True) -> StreamTimeoutError:

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from noukai_sdk._drive.deadline import Deadline, deadline_error
+from noukai_sdk._drive.deadline import Deadline, deadline_error, shut
 from noukai_sdk._drive.effects import (
     AsyncConnection,
     SyncConnection,
@@ -129,6 +129,9 @@ class Batches(Iterator[list[Frame]]):
         """Give up what is left of the stream. A connection whose call has ended is kept for the next."""
         if self._is_over:
             self._drain()
+        elif self._response is not None:
+            # Another thread may be reading, and would keep us waiting until something comes.
+            shut(self._response.extensions.get("network_stream"))
         self._give_up()
 
     def _give_up(self) -> None:

@@ -114,6 +114,7 @@ class _Slot:
 
     def __init__(self, slots: asyncio.Semaphore) -> None:
         self._slots = slots
+        self._loop = asyncio.get_running_loop()
         self._is_taken = False
 
     async def take(self, within: float | None) -> None:
@@ -134,9 +135,10 @@ class _Slot:
             self._slots.release()
 
     def __del__(self) -> None:
-        # The loop may be gone, with those who waited.
-        with contextlib.suppress(RuntimeError):
-            self.free()
+        if self._is_taken:
+            # Any thread may collect the garbage. The loop may be gone, with those who waited.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._slots.release)
 
 
 class _Body(httpx.AsyncByteStream):

@@ -7,6 +7,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -294,6 +295,37 @@ def test_a_deadline_that_passes_during_a_tool_call_harms_nobody(server: Server) 
             list(flow.events(tools=[{}], tool_handler=tool, timeout=0.15))
     assert caught.value.code == "DEADLINE_CLIENT"
     assert server.connections == 1
+
+
+@pytest.mark.parametrize("kind", ["sync", "sync-httpx"])
+def test_a_stream_can_be_closed_under_a_thread_that_reads_it(kind: str, server: Server) -> None:
+    async def endless(call: Call) -> None:
+        await call.write(HEAD)
+        await call.frames("run_started")
+        await never()
+
+    server.answer, server.is_watching = endless, True
+    with sync_client(kind, {"base_url": server.url, "max_retries": 0}) as client:
+        stream = client.flow("a/b/c").events()
+        next(stream)
+        outcomes: list[Any] = []
+
+        def read() -> None:
+            try:
+                outcomes.append(next(stream, None))
+            except StreamInterruptedError as error:
+                outcomes.append(error)
+
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        closer = threading.Timer(0.05, stream.close)
+        closer.daemon = True
+        closer.start()
+        reader.join(10)
+        closer.join(10)
+        assert not reader.is_alive()
+        assert not closer.is_alive()
+        assert len(outcomes) == 1
 
 
 def test_dropped_async_streams_free_their_connections(server: Server) -> None:
