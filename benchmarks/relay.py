@@ -17,28 +17,18 @@ import subprocess
 import sys
 import tempfile
 import time
-import venv
 from pathlib import Path
 
 from noukai_worker import stream_flow
 from noukai_worker.runs import RunView, operations, shared
 from noukai_worker.settings import Settings
 from noukai_worker.tasks import app as apps
+from tests.support.environments import python_with
 from tests.support.processes import Process, RedisServer, Worker, until
 
 HERE = Path(__file__).parent
 PORT = 8080
 PEER = "noukai-sdk==0.5.2"
-
-
-def published_python() -> Path:
-    """An environment with the published SDK, made once."""
-    folder = HERE / ".published"
-    python = folder / "bin" / "python"
-    if not python.exists():
-        venv.create(folder, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", PEER, "redis>=6.4,<9"], check=True)
-    return python
 
 
 def cpu_of(pid: int) -> float:
@@ -82,7 +72,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--interval", type=float, default=0.0, help="seconds between the events of a stream")
     options = parser.parse_args()
-    python = published_python()
+    python = python_with(HERE / ".published", PEER, "redis>=6.4,<9")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         server = RedisServer(folder / "redis")

@@ -16,26 +16,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import venv
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.environments import python_with
 from tests.support.processes import Process, until
 
 HERE = Path(__file__).parent
 PUBLISHED = "noukai-sdk==0.5.2"
-
-
-def python_with(folder: str, *packages: str) -> str:
-    """The interpreter of an environment with these packages, made once."""
-    place = HERE / folder
-    python = place / "bin" / "python"
-    if not (place / "complete").exists():
-        venv.create(place, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
-        (place / "complete").touch()
-    return str(python)
 
 
 def environment() -> dict[str, str]:
@@ -116,8 +105,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="rows whose name starts with this")
     options = parser.parse_args()
-    theirs = python_with(".published-sdk", PUBLISHED)
-    ours = python_with(".own-sdk", "--editable", str(HERE.parent))
+    theirs = str(python_with(HERE / ".published-sdk", PUBLISHED))
+    ours = str(python_with(HERE / ".own-sdk", "--editable", str(HERE.parent)))
     with tempfile.TemporaryDirectory() as name:
         command = [sys.executable, "-m", "benchmarks.sdk_upstream", "--port", "8080"]
         upstream = Process(command, Path(name) / "upstream.log")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -29,52 +30,56 @@ Outcomes = dict[str, Any]
 
 
 @pytest.fixture(scope="session")
-def _server() -> Iterator[None]:
-    options: Any = {
-        "flows": load_flows(HERE / "flows.toml"),
-        "api_keys": [KEY],
-        "broke_api_keys": [BROKE_KEY],
-        "projects": {OTHER_KEY: OTHER_PROJECT},
-    }
-    try:
-        with running(port=PORT, **options):
-            yield
-    except FlowServerError as error:
-        pytest.fail(
-            f"{error}\nThe published client finds its server at port {PORT} and nowhere else: stop whatever listens "
-            f"there (a flow server, `noukai-worker dev`?) and run these tests again.",
-            pytrace=False,
-        )
+def published(_played: tuple[Outcomes, Outcomes]) -> Outcomes:
+    """What came of each scenario with the published package."""
+    return _played[0]
 
 
 @pytest.fixture(scope="session")
-def relay_url(_server: None) -> Iterator[str]:
+def ours(_played: tuple[Outcomes, Outcomes]) -> Outcomes:
+    """What came of each scenario with this package."""
+    return _played[1]
+
+
+@pytest.fixture(scope="session")
+def _played() -> tuple[Outcomes, Outcomes]:
+    try:
+        python = python_with(HERE / ".published-sdk", PUBLISHED)
+    except RuntimeError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
+    with contextlib.ExitStack() as stack:
+        try:
+            base_url = stack.enter_context(_flow_server())
+        except FlowServerError as error:
+            raise pytest.fail.Exception(
+                f"The published client finds its server at port {PORT} and nowhere else, which cannot be had ({error}). "
+                "Stop whatever listens there (a flow server, `noukai-worker dev`?), and run these tests again.",
+                pytrace=False,
+            ) from None
+        relay_url = stack.enter_context(_relay(base_url))
+        return _play(python, relay_url), _play(Path(sys.executable), relay_url)
+
+
+@contextlib.contextmanager
+def _flow_server() -> Iterator[str]:
+    flows = load_flows(HERE / "flows.toml")
+    projects = {OTHER_KEY: OTHER_PROJECT}
+    with running(port=PORT, flows=flows, api_keys=[KEY], broke_api_keys=[BROKE_KEY], projects=projects) as server:
+        yield server.base_url
+
+
+@contextlib.contextmanager
+def _relay(base_url: str) -> Iterator[str]:
     """A relay before the flow server, mounted by this package."""
 
     async def authorize(request: fastapi.Request) -> None:
         if (await request.json()).get("message") == "refuse me":
             raise fastapi.HTTPException(403, "not you")
 
-    app, client = fastapi.FastAPI(), AsyncNoukai(KEY, base_url=f"http://127.0.0.1:{PORT}/api/v1")
+    app, client = fastapi.FastAPI(), AsyncNoukai(KEY, base_url=base_url)
     mount_flow_relay(app, client=client, org="acme", project="compat", slug="tools", authorize=authorize)
     with served(app) as url:
         yield f"{url}/agent/execute"
-
-
-@pytest.fixture(scope="session")
-def published(relay_url: str) -> Outcomes:
-    """What came of each scenario with the published package."""
-    try:
-        python = python_with(HERE / ".published-sdk", PUBLISHED)
-    except RuntimeError as error:
-        pytest.fail(str(error), pytrace=False)
-    return _play(python, relay_url)
-
-
-@pytest.fixture(scope="session")
-def ours(relay_url: str) -> Outcomes:
-    """What came of each scenario with this package."""
-    return _play(Path(sys.executable), relay_url)
 
 
 def _play(python: Path, relay_url: str) -> Outcomes:

@@ -222,11 +222,14 @@ async def what_is_not_there(side: Side) -> Any:
             "step_completed step-b 1",
             "flow_completed",
         ],
+        ["run_started", "step_started speak 0", "step_input speak", "step_completed speak 0", "flow_completed"],
     ]
 )
 async def live_traces_of_runs_that_have_ended(side: Side) -> Any:
     flow = side.flow(TWO_STEPS)
+    spoken = side.flow("acme/compat/languages")
     runs = [flow.run(await run_of(flow, kind)) for kind in ("execute", "step", "job")]
+    runs.append(spoken.run(await run_of(spoken, "step")))
     return [[brief(seen) for seen in await items(run.live_trace())] for run in runs]
 
 
