@@ -117,22 +117,29 @@ class Tunnel(Server):
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._tasks.add(asyncio.current_task())
-        await reader.readuntil(b"\r\n\r\n")
-        if self._target is None:
-            await reader.read()
-        else:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
-            writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-            await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
-        writer.close()
-        self._tasks.discard(asyncio.current_task())
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            if self._target is None:
+                await reader.read()
+            else:
+                far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+                writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+                await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            # Also when the server is stopped under it: an open transport would be some later test's warning.
+            writer.close()
+            self._tasks.discard(asyncio.current_task())
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError):
-        while data := await reader.read(65536):
-            writer.write(data)
-    writer.close()
+    try:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                writer.write(data)
+    finally:
+        writer.close()
 
 
 async def _until_gone(answer: Awaitable[None], reader: asyncio.StreamReader) -> None:
