@@ -10,6 +10,8 @@
     ├── EntryUnreadable (also a ValueError)  something in a log is not an entry
     ├── IdempotencyConflict                  one key, two different requests
     ├── RunFinished                          too late: the run has ended
+    ├── RunNotPaused                         nobody waits for tool results (any more)
+    ├── RunNotFailed                         only what has failed can be redriven
     ├── TokenRejected                        missing or foreign read token
     ├── StoreUnavailable                     Redis does not answer
     ├── CredentialMissing                    no API key of that name in this process
@@ -147,6 +149,32 @@ class RunFinished(NoukaiWorkerError):
 
     def __str__(self) -> str:
         return f"run {self.run_id} is already {self.state}; enqueue a new one"
+
+
+class RunNotPaused(NoukaiWorkerError):
+    """Tool results came for a run that does not wait for any, or not any more. `args`: (run id, its state)."""
+
+    code = "run_not_paused"
+
+    def __init__(self, run_id: str, state: str) -> None:
+        super().__init__(run_id, state)
+        self.run_id, self.state = run_id, state
+
+    def __str__(self) -> str:
+        return f"run {self.run_id} is {self.state} and waits for no tool results: each pause is answered once"
+
+
+class RunNotFailed(NoukaiWorkerError):
+    """Only a failed run can be redriven. `args`: (run id, its state)."""
+
+    code = "run_not_failed"
+
+    def __init__(self, run_id: str, state: str) -> None:
+        super().__init__(run_id, state)
+        self.run_id, self.state = run_id, state
+
+    def __str__(self) -> str:
+        return f"run {self.run_id} is {self.state}: only a failed run can be redriven"
 
 
 class TokenRejected(NoukaiWorkerError):

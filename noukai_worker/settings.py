@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     """Further API keys by name, as a JSON object."""
     retention: Seconds = 86_400.0
     """How long a run and its log are kept after its last change."""
+    failed_retention: Seconds = 604_800.0
+    """How long a failed run is kept: it can be looked at and redriven until then."""
     lease: Seconds = 10.0
     """How long a worker may be silent before its run is given to another one."""
     pickup: Seconds = 10.0

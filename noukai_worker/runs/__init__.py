@@ -4,7 +4,19 @@
 """
 
 from . import keys, operations, outcome
-from .model import TERMINAL_TYPES, TRANSITIONS, Checkpoint, Entry, EntryType, Failure, Lease, RunView, State, rfc3339
+from .model import (
+    TERMINAL_TYPES,
+    TRANSITIONS,
+    Checkpoint,
+    Entry,
+    EntryType,
+    Failure,
+    Lease,
+    Reply,
+    RunView,
+    State,
+    rfc3339,
+)
 from .request import Mode, RunRequest
 from .store import AsyncRunStore, RunStore, shared
 
@@ -18,6 +30,7 @@ __all__ = [
     "Failure",
     "Lease",
     "Mode",
+    "Reply",
     "RunRequest",
     "RunStore",
     "RunView",

@@ -58,6 +58,7 @@ def record(submission: Submission, settings: Settings) -> Operation[Created]:
         submission.request,
         token=secrets.token_urlsafe(24),
         retention=settings.retention,
+        failed_retention=settings.failed_retention,
         pickup=settings.pickup,
         max_attempts=settings.max_attempts,
         max_age=settings.max_age,
