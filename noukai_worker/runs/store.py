@@ -16,20 +16,16 @@ import hiredis
 import redis
 import redis.asyncio
 from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import NoBackoff
 from redis.exceptions import DataError, NoScriptError, RedisError, ResponseError
-from redis.retry import Retry
 
 from ..errors import StoreUnavailable
-from ..settings import address
-from . import scripts
+from ..redis_url import RedisUrl, address
+from . import connections, scripts
 from .operations import Operation
 
 T = TypeVar("T")
 
 _ANSWER_WITHIN = 10.0
-_CONNECT_WITHIN = 5.0
 _CONNECTIONS = 16
 _PROGRESS = 16
 
@@ -40,13 +36,8 @@ class RunStore:
     def __init__(self, url: str, *, answer_within: float = _ANSWER_WITHIN, client: redis.Redis | None = None) -> None:
         self.address = address(url)
         self.client = client or redis.Redis.from_pool(
-            redis.BlockingConnectionPool.from_url(
-                url,
-                max_connections=_CONNECTIONS,
-                timeout=answer_within,
-                socket_timeout=answer_within,
-                socket_connect_timeout=_CONNECT_WITHIN,
-                retry=Retry(NoBackoff(), 1),
+            connections.pool(
+                RedisUrl.parse(url), max_connections=_CONNECTIONS, timeout=answer_within, socket_timeout=answer_within
             )
         )
 
@@ -86,13 +77,11 @@ class AsyncRunStore:
         self.address = address(url)
         self._answer_within = answer_within
         self.client = client or redis.asyncio.Redis.from_pool(
-            redis.asyncio.BlockingConnectionPool.from_url(
-                url,
+            connections.async_pool(
+                RedisUrl.parse(url),
                 max_connections=_CONNECTIONS,
                 timeout=answer_within,
                 socket_timeout=None,  # a trip has a limit of its own
-                socket_connect_timeout=_CONNECT_WITHIN,
-                retry=AsyncRetry(NoBackoff(), 1),
             )
         )
 

@@ -9,26 +9,26 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import redis
-import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
-_CONNECT_WITHIN = 5.0
+from ..redis_url import RedisUrl
+from ..runs import connections
+
 _SEND_WITHIN = 10.0
 
-# RESP2: every message is a plain array, on every server version.
-_OPTIONS: dict[str, Any] = {"protocol": 2, "socket_connect_timeout": _CONNECT_WITHIN}
+_RESP2 = 2
+"""Every message is a plain array, on every server version."""
 
 
 class AsyncBell:
     """One connection in subscribed state. All methods raise redis-py's errors or OSError."""
 
     def __init__(self, url: str) -> None:
-        self._pool: Any = redis.asyncio.ConnectionPool.from_url(
-            url, **_OPTIONS, socket_timeout=None, retry=AsyncRetry(NoBackoff(), 0)
+        self._pool = connections.async_pool(
+            RedisUrl.parse(url), protocol=_RESP2, socket_timeout=None, retry=AsyncRetry(NoBackoff(), 0)
         )
         self._connection: Any = None
 
@@ -40,7 +40,7 @@ class AsyncBell:
     async def connect(self) -> None:
         """Open a new connection; an older one is closed."""
         await self.aclose()
-        connection = self._pool.make_connection()
+        connection = connections.single(self._pool)
         try:
             await connection.connect()
         except BaseException:
@@ -62,14 +62,15 @@ class AsyncBell:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.disconnect(nowait=True)
+        await self._pool.disconnect()
 
 
 class Bell:
     """One connection in subscribed state, for a thread. All methods raise redis-py's errors or OSError."""
 
     def __init__(self, url: str) -> None:
-        self._pool: Any = redis.ConnectionPool.from_url(
-            url, **_OPTIONS, socket_timeout=_SEND_WITHIN, retry=Retry(NoBackoff(), 0)
+        self._pool = connections.pool(
+            RedisUrl.parse(url), protocol=_RESP2, socket_timeout=_SEND_WITHIN, retry=Retry(NoBackoff(), 0)
         )
         self._connection: Any = None
         self._silences = 0
@@ -77,7 +78,7 @@ class Bell:
     def connect(self, channel: str) -> None:
         """Open a new connection, subscribe and wait for the confirmation; an older connection is closed."""
         self.close()
-        self._connection = self._pool.make_connection()
+        self._connection = connections.single(self._pool)
         self._connection.connect()
         self._connection.send_command("SUBSCRIBE", channel)
         self._connection.read_response(push_request=True)
@@ -100,3 +101,4 @@ class Bell:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.disconnect()
+        self._pool.disconnect()

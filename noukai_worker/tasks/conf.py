@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..settings import Settings
+from .places import Place
 
 EXECUTE_QUEUE = "noukai.execute"
 STREAM_QUEUE = "noukai.stream"
@@ -50,12 +51,16 @@ def redis_transport() -> dict[str, Any]:
 
 
 def alone(settings: Settings) -> dict[str, Any]:
-    """The whole configuration of the stand-alone app."""
-    options = redis_transport() if settings.broker.startswith(("redis", "unix")) else {}
-    return needed(settings) | {
-        "broker_url": settings.broker,
-        "broker_transport_options": options,
-        "result_backend": settings.redis_url,
+    """The whole configuration of the stand-alone app. Raises InvalidRequest if it has no broker."""
+    broker, results = Place.of(settings.broker), Place.of(settings.results)
+    needs = needed(settings)
+    return needs | {
+        "broker_url": broker.url,
+        "broker_transport_options": (redis_transport() if broker.redis else {}) | broker.options,
+        "broker_use_ssl": broker.tls or False,
+        "result_backend": results.url,
+        "result_backend_transport_options": needs["result_backend_transport_options"] | results.options,
+        "redis_backend_use_ssl": results.tls,
         "task_default_queue": EXECUTE_QUEUE,
         "task_serializer": "json",
         "result_serializer": "json",

@@ -67,6 +67,7 @@ class House:
     def env(self) -> dict[str, str]:
         return {
             "NOUKAI_REDIS_URL": self.settings.redis_url,
+            **({"NOUKAI_BROKER_URL": self.settings.broker_url} if self.settings.broker_url else {}),
             **self.flow_server.env,
             "NOUKAI_WORKER_BACKOFF_BASE": "0.2",
         }
@@ -102,17 +103,22 @@ class House:
 
 @pytest.fixture
 def house(redis_url: str, flow_server: FlowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    settings = Settings(redis_url=redis_url, base_url=flow_server.base_url)
-    for name in ("NOUKAI_API_KEY", "NOUKAI_ENV", "NOUKAI_BROKER_URL"):
+    for name in ("NOUKAI_API_KEY", "NOUKAI_ENV", "NOUKAI_BROKER_URL", "NOUKAI_RESULT_BACKEND"):
         monkeypatch.delenv(name, raising=False)
-    with _enqueuing(settings):
-        house = House(settings, flow_server, tmp_path, RunStore(redis_url))
+    with installed(Settings(redis_url=redis_url, base_url=flow_server.base_url), flow_server, tmp_path) as house:
+        yield house
+
+
+@contextlib.contextmanager
+def installed(settings: Settings, flow_server: FlowServer, folder: Path) -> Iterator[House]:
+    """A house with these settings; its workers are stopped in the end."""
+    with _enqueuing(settings), contextlib.closing(RunStore(settings.redis_url)) as store:
+        house = House(settings, flow_server, folder, store)
         yield house
         for worker in house.workers:
             if worker.alive:
                 worker.resume()  # a stopped process hears nothing
             worker.stop()
-        house.store.close()
 
 
 @contextlib.contextmanager
@@ -123,9 +129,10 @@ def _enqueuing(settings: Settings) -> Iterator[Any]:
     yield app
     gc.collect()  # Celery's results unsubscribe when they are collected; their app must still be there
     _state._tls.current_app = None
-    if app.backend.result_consumer._pubsub:
-        app.backend.result_consumer.stop()
-    app.backend.client.close()
+    if app.conf.result_backend:
+        if app.backend.result_consumer._pubsub:
+            app.backend.result_consumer.stop()
+        app.backend.client.close()
     app.close()
     shared(settings.redis_url).close()
     shared.cache_clear()
