@@ -1,4 +1,4 @@
-"""Opens connections to what a Redis URL names: to one server, or to the primary that Sentinels know at that moment."""
+"""Opens connections to what a Redis URL names: a server, the primary that Sentinels know at that moment, or a node of a cluster."""
 
 from __future__ import annotations
 
@@ -39,18 +39,22 @@ class _AsyncSentinelPool(redis.asyncio.sentinel.SentinelConnectionPool, redis.as
                 await sentinel.aclose()
 
 
-def pool(url: RedisUrl, **options: Any) -> Any:
-    """A blocking pool for threads; `options` are redis-py's. Connects when first used."""
+Node = tuple[str, int]
+"""Host and port of a node of a cluster."""
+
+
+def pool(url: RedisUrl, node: Node | None = None, **options: Any) -> Any:
+    """A blocking pool for threads; `options` are redis-py's. Connects when first used. On a cluster, to one `node` of it."""
     options = {"socket_connect_timeout": CONNECT_WITHIN, "retry": Retry(NoBackoff(), 1)} | options
     if url.kind is Kind.SENTINEL:
         known: Any = redis.sentinel.Sentinel
         sentinels = known(url.nodes, sentinel_kwargs=_sentinels(url, Retry(NoBackoff(), 0)))
         behind: Any = _SentinelPool
         return behind(url.primary, sentinels, **_behind_sentinels(url), **options)
-    return redis.BlockingConnectionPool.from_url(url.server(*_first(url)), **options)
+    return redis.BlockingConnectionPool.from_url(url.server(*(node or _first(url))), **options)
 
 
-def async_pool(url: RedisUrl, **options: Any) -> Any:
+def async_pool(url: RedisUrl, node: Node | None = None, **options: Any) -> Any:
     """A blocking pool for one event loop."""
     options = {"socket_connect_timeout": CONNECT_WITHIN, "retry": AsyncRetry(NoBackoff(), 1)} | options
     if url.kind is Kind.SENTINEL:
@@ -58,7 +62,7 @@ def async_pool(url: RedisUrl, **options: Any) -> Any:
         sentinels = known(url.nodes, sentinel_kwargs=_sentinels(url, AsyncRetry(NoBackoff(), 0)))
         behind: Any = _AsyncSentinelPool
         return behind(url.primary, sentinels, **_behind_sentinels(url), **options)
-    return redis.asyncio.BlockingConnectionPool.from_url(url.server(*_first(url)), **options)
+    return redis.asyncio.BlockingConnectionPool.from_url(url.server(*(node or _first(url))), **options)
 
 
 def single(pool: Any) -> Any:
@@ -66,7 +70,7 @@ def single(pool: Any) -> Any:
     return pool.connection_class(**pool.connection_kwargs)
 
 
-def _first(url: RedisUrl) -> tuple[str, int]:
+def _first(url: RedisUrl) -> Node:
     return url.nodes[0] if url.nodes else ("", 0)
 
 
