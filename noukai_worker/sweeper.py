@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from .errors import StoreUnavailable
-from .runs import RunStore, answers, operations
+from .runs import RunStore, answers, keys, operations
 from .settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class Sweeper(threading.Thread):
         self._send, self._end = send, end
         self._store = store or RunStore(settings.redis_url, answer_within=settings.answer_within)
         self._stopped = threading.Event()
+        self._patient_until = 0.0
 
     def run(self) -> None:
         """Sweep until stopped; nothing that one run or Redis does ends it."""
@@ -53,12 +55,13 @@ class Sweeper(threading.Thread):
     def sweep(self) -> float:
         """One round over everything that is overdue; the seconds until the next one."""
         seen = 0
+        away: set[object] = set()
         while not self._stopped.is_set():
             found = self._store.perform(operations.due(_AT_ONCE, lease=self._settings.lease))
             for run_id in found.run_ids:
-                self._look_at(run_id, found.patient)
+                self._try_to_look_at(run_id, found.patient, away)
             seen += len(found.run_ids)
-            if len(found.run_ids) < _AT_ONCE or seen >= _A_ROUND:
+            if len(found.run_ids) < _AT_ONCE or seen >= _A_ROUND or away:
                 longest = self._settings.sweep_interval
                 return longest if found.next_in is None else min(longest, found.next_in + 0.001)
         return 0.0
@@ -68,6 +71,19 @@ class Sweeper(threading.Thread):
         self._stopped.set()
         self.join(timeout=self._settings.drain_grace)
         self._store.close()
+
+    def _try_to_look_at(self, run_id: str, patient: bool, away: set[object]) -> None:
+        """On a cluster, a node that is away keeps nobody from the runs of the others. `away`: the nodes of which that is known."""
+        node = self._store.node(keys.run(run_id))
+        if node in away:
+            return
+        try:
+            self._look_at(run_id, patient or time.monotonic() < self._patient_until)
+        except StoreUnavailable as error:
+            logger.warning("%s; sweeping goes on when it is back", error)
+            away.add(node)
+            # As `due` does for a whole server: when it is back, its workers get the chance to be heard.
+            self._patient_until = time.monotonic() + self._settings.lease
 
     def _look_at(self, run_id: str, patient: bool) -> None:
         settings = self._settings

@@ -63,8 +63,12 @@ class Cluster:
 
     def close(self) -> None:
         """Close the connections."""
-        if self._client is not None:
-            self._client.close()
+        client: Any = self._client
+        if client is not None:
+            client.close()
+            for node in client.get_nodes():  # redis-py leaves their pools open
+                if node.redis_connection is not None:
+                    node.redis_connection.connection_pool.disconnect()
 
     def _make(self, call: Call) -> Any:
         words = (len(call.keys), *call.keys, *call.args)

@@ -16,6 +16,7 @@ from noukai_sdk.testing.pytest_plugin import Servers
 from noukai_worker.runs import Entry, RunStore, RunView, operations, shared
 from noukai_worker.settings import Settings, adopt
 from noukai_worker.tasks import app as apps
+from tests.support.cluster import CLUSTER, AsOneServer, Cluster, clustered
 from tests.support.leaks import immortal
 from tests.support.processes import RedisServer, Worker, until
 
@@ -28,13 +29,26 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with clustered(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
 @pytest.fixture
-def redis_url(redis_server: RedisServer) -> Iterator[str]:
-    """An empty real server; afterwards no key of ours may be immortal."""
+def redis_url(redis_server: RedisServer, request: pytest.FixtureRequest) -> Iterator[str]:
+    """An empty real server, or cluster if NOUKAI_TEST_SERVER says so; afterwards no key of ours may be immortal."""
     with contextlib.closing(redis.Redis.from_url(redis_server.url)) as client:
         client.flushall()
-        yield redis_server.url
-        assert immortal(client) == []
+        if CLUSTER:
+            url = request.getfixturevalue("redis_cluster").url
+            with contextlib.closing(AsOneServer(url)) as cluster:
+                cluster.flushall()
+                yield url
+                assert immortal(cluster) == []
+        else:
+            yield redis_server.url
+            assert immortal(client) == []
 
 
 @pytest.fixture(scope="session")
@@ -102,10 +116,14 @@ class House:
 
 
 @pytest.fixture
-def house(redis_url: str, flow_server: FlowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+def house(
+    redis_url: str, redis_server: RedisServer, flow_server: FlowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[House]:
     for name in ("NOUKAI_API_KEY", "NOUKAI_ENV", "NOUKAI_BROKER_URL", "NOUKAI_RESULT_BACKEND"):
         monkeypatch.delenv(name, raising=False)
-    with installed(Settings(redis_url=redis_url, base_url=flow_server.base_url), flow_server, tmp_path) as house:
+    broker_url = redis_server.url if CLUSTER else None
+    settings = Settings(redis_url=redis_url, broker_url=broker_url, base_url=flow_server.base_url)
+    with installed(settings, flow_server, tmp_path) as house:
         yield house
 
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import redis
+from redis.cluster import ClusterNode
 
+from noukai_worker.redis_url import RedisUrl
 from noukai_worker.runs import keys
 from tests.support.processes import RedisServer, free_port, until
+
+CLUSTER = os.environ.get("NOUKAI_TEST_SERVER") == "cluster"
+"""Whether the tests of the laws keep runs on a cluster, and Celery's messages beside it."""
 
 SLOTS = 16_384
 _TIMEOUT = 1_000
@@ -89,6 +96,62 @@ class Cluster:
             ask(source, "MIGRATE", "127.0.0.1", target.port, "", 0, 5_000, "KEYS", *moving)
         for node in (target, source, *(node for node in self.primaries if node not in (target, source))):
             ask(node, "CLUSTER", "SETSLOT", slot, "NODE", node_id(target))
+
+
+class AsOneServer:
+    """A client that shows a cluster as if what all runs share were in one place, for tests that look there."""
+
+    def __init__(self, url: str) -> None:
+        nodes = RedisUrl.parse(url).nodes
+        self._client = redis.RedisCluster(startup_nodes=[ClusterNode(host, port) for host, port in nodes], protocol=2)
+
+    def close(self) -> None:
+        self._client.close()
+        for node in self._client.get_nodes():
+            node.redis_connection.connection_pool.disconnect()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def zadd(self, key: str, members: dict[str, float]) -> None:
+        for member, score in members.items():
+            self._client.zadd(_part(key, member), {member: score})
+
+    def zscore(self, key: str, member: str) -> float | None:
+        return self._client.zscore(_part(key, member), member)
+
+    def zincrby(self, key: str, amount: float, member: str) -> float:
+        return float(self._client.zincrby(_part(key, member), amount, member))
+
+    def zcard(self, key: str) -> int:
+        return sum(self._client.zcard(part) for part in _parts(key))
+
+    def hset(self, key: str, *pair: Any, **mapping: Any) -> None:
+        for part in _parts(key) if keys.shared(key) else [key]:
+            self._client.hset(part, *pair, **mapping)
+
+    def pttl(self, key: str | bytes) -> int:
+        if isinstance(key, bytes) or not keys.shared(key):
+            return int(self._client.pttl(key))
+        return min(ttl for part in _parts(key) if (ttl := int(self._client.pttl(part))) != -2)
+
+    @contextlib.contextmanager
+    def pubsub(self, **options: Any) -> Iterator[Any]:
+        with contextlib.closing(self._client.pubsub(**options)) as channel:
+            channel.subscribe = channel.ssubscribe
+            channel.get_message = functools.partial(channel.get_sharded_message, ignore_subscribe_messages=True)
+            yield channel
+
+    def delete(self, *names: str) -> int:
+        return sum(int(self._client.delete(name)) for name in names)
+
+
+def _part(key: str, member: str) -> str:
+    return keys.sharded(key, keys.shard(member))
+
+
+def _parts(key: str) -> list[str]:
+    return [keys.sharded(key, n) for n in range(keys.SHARDS)]
 
 
 @contextlib.contextmanager
