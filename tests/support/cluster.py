@@ -7,12 +7,12 @@ import functools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import redis
 from redis.cluster import ClusterNode
 
-from noukai_worker.redis_url import RedisUrl
+from noukai_worker.redis_url import Kind, RedisUrl
 from noukai_worker.runs import keys
 from tests.support.processes import RedisServer, free_port, until
 
@@ -110,6 +110,12 @@ class AsOneServer:
         for node in self._client.get_nodes():
             node.redis_connection.connection_pool.disconnect()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
@@ -140,6 +146,7 @@ class AsOneServer:
         with contextlib.closing(self._client.pubsub(**options)) as channel:
             channel.subscribe = channel.ssubscribe
             channel.get_message = functools.partial(channel.get_sharded_message, ignore_subscribe_messages=True)
+            channel.listen = lambda: filter(None, iter(lambda: channel.get_message(timeout=0.1), channel))
             yield channel
 
     def delete(self, *names: str) -> int:
@@ -161,6 +168,11 @@ def clustered(folder: Path, *, replicated: int = 0) -> Iterator[Cluster]:
         stack.callback(cluster.stop)
         cluster.start()
         yield cluster
+
+
+def client_of(url: str) -> Any:
+    """A client for what a URL names, one server or a cluster."""
+    return AsOneServer(url) if RedisUrl.parse(url).kind is Kind.CLUSTER else redis.Redis.from_url(url)
 
 
 def ask(node: Node, *words: Any) -> Any:
