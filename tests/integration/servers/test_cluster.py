@@ -1,0 +1,200 @@
+"""Runs on a real cluster: readers, killed workers, a node that dies, a slot that moves. (All laws: NOUKAI_TEST_SERVER=cluster.)"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from celery.result import AsyncResult
+
+from noukai_sdk.testing import FlowServer
+from noukai_worker import Run, cancel, enqueue, recent, subscribe
+from noukai_worker.errors import StoreUnavailable
+from noukai_worker.runs import AsyncRunStore, RunStore, State, keys, operations
+from noukai_worker.settings import Settings
+from noukai_worker.subscriber import Hub, Subscription
+from noukai_worker.tasks import app as apps
+from tests.integration.conftest import House, installed
+from tests.support.cluster import AsOneServer, Cluster, ask, clustered
+from tests.support.leaks import immortal
+from tests.support.processes import RedisServer, until
+
+pytestmark = pytest.mark.integration
+LOAD = {"steps": 8, "events": 10, "interval": 0.05, "bytes": 60}
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    with clustered(tmp_path / "cluster", replicated=3) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster_house(
+    cluster: Cluster, redis_server: RedisServer, flow_server: FlowServer, tmp_path: Path
+) -> Iterator[House]:
+    ask(redis_server, "FLUSHALL")
+    settings = Settings(redis_url=cluster.url, broker_url=redis_server.url, base_url=flow_server.base_url)
+    with installed(settings, flow_server, tmp_path) as house:
+        yield house
+    with AsOneServer(cluster.url) as client:
+        assert immortal(client) == []
+
+
+async def read(run: Run, seqs: list[int]) -> None:
+    """Others see what has come so far."""
+    async for entry in subscribe(run.id):
+        seqs += [entry.seq]
+
+
+async def read_all(runs: list[Run], seen: list[list[int]]) -> None:
+    await asyncio.gather(*(read(run, seqs) for run, seqs in zip(runs, seen, strict=True)))
+
+
+def test_both_kinds_of_run_are_worked_on_watched_listed_and_cancelled(cluster_house: House, cluster: Cluster) -> None:
+    house = cluster_house
+    for kind in ("stream", "execute"):
+        house.worker(kind)
+    streamed = [enqueue("acme/demo/load", message=f"{n}", parameters=LOAD) for n in range(12)]
+    executed = enqueue("acme/demo/hello-world", message="x", mode="execute")
+    delayed = enqueue("acme/demo/hello-world", message="x", delay=0.5)
+    endless = enqueue("acme/demo/slow-essay", message="x")
+    assert len({cluster.primary_of(run.id).port for run in streamed}) == 3, "every node has some"
+    seen: list[list[int]] = [[] for _ in streamed]
+    asyncio.run(read_all(streamed, seen))
+    until(lambda: house.view(endless.id).state is State.RUNNING, "the last one is claimed")
+    assert cancel(endless.id) is State.RUNNING
+    house.wait(executed.id, delayed.id)
+    assert seen == [[entry.seq for entry in house.log(run.id)] for run in streamed]
+    assert [entry.seq for entry in subscribe(executed.id)] == [entry.seq for entry in house.log(executed.id)]
+    assert AsyncResult(executed.id, app=apps.current()).get(timeout=20) == executed.result()
+    assert [view.id for view in recent(4)] == [endless.id, delayed.id, executed.id, streamed[-1].id]
+    with AsOneServer(cluster.url) as client:
+        assert client.zcard(keys.DEADLINES) == 0
+
+
+def test_a_killed_worker_is_healed_by_a_sweeper(cluster_house: House) -> None:
+    house = cluster_house
+    victim = house.worker("stream")
+    runs = [enqueue("acme/demo/load", message=f"{n}", parameters=LOAD) for n in range(12)]
+    until(lambda: all(house.view(run.id).step_index >= 1 for run in runs), "every run has finished a step")
+    house.worker("stream")
+    victim.kill()
+    views = house.wait(*(run.id for run in runs))
+    assert {(view.state, view.attempt) for view in views} == {(State.COMPLETED, 2)}
+    for run in runs:
+        assert [e.data["stepIndex"] for e in house.log(run.id) if e.type == "step_completed"] == list(range(8))
+
+
+def test_a_node_dies_and_its_replica_takes_over_under_streams_and_readers(
+    cluster_house: House, cluster: Cluster
+) -> None:
+    house = cluster_house
+    house.worker("stream")
+    house.worker("execute")
+    parameters = LOAD | {"steps": 25}
+    runs = [enqueue("acme/demo/load", message=f"{n}", parameters=parameters) for n in range(12)]
+    executed = [enqueue("acme/demo/slow-essay", message=f"{n}", mode="execute") for n in range(6)]
+    until(lambda: all(house.view(run.id).step_index >= 1 for run in runs), "every run has finished a step")
+    until(lambda: all(house.view(run.id).state is State.RUNNING for run in executed), "all calls are under way")
+    victim = cluster.primary_of(runs[0].id)
+    seen: list[list[int]] = [[] for _ in runs]
+
+    def kill_when_attached() -> None:
+        until(lambda: all(seen), "every reader is attached")
+        victim.kill()
+
+    killing = threading.Thread(target=kill_when_attached)
+    killing.start()
+    asyncio.run(read_all(runs, seen))
+    killing.join()
+    assert not victim.alive
+    assert cluster.primary_of(runs[0].id) in cluster.replicas
+    views = house.wait(*(run.id for run in (*runs, *executed)))
+    assert {view.state for view in views} == {State.COMPLETED}
+    assert seen == [[entry.seq for entry in house.log(run.id)] for run in runs]
+    for run in runs:
+        assert [e.data["stepIndex"] for e in house.log(run.id) if e.type == "step_completed"] == list(range(25))
+    calls = house.flow_server.counts()["requests"]
+    assert len([call for call in calls if call["flow"] == "acme/demo/slow-essay"]) == len(executed), (
+        "nothing is paid twice"
+    )
+
+
+def test_a_slot_moves_under_a_writer_and_its_readers(cluster_house: House, cluster: Cluster) -> None:
+    house = cluster_house
+    house.worker("stream")
+    run = enqueue("acme/demo/load", message="x", parameters=LOAD | {"steps": 20})
+    seen: list[list[int]] = [[]]
+    blocking: list[int] = []
+    source = cluster.primary_of(run.id)
+    others = [node for node in cluster.primaries if node is not source]
+    listening = threading.Thread(target=lambda: blocking.extend(entry.seq for entry in subscribe(run.id)))
+    listening.start()
+
+    def move() -> None:
+        for target in (*others, source):
+            had = len(seen[0])
+            until(lambda had=had: len(seen[0]) > had + 5, "the reader is attached and reads")
+            cluster.move(run.id, target)
+
+    moving = threading.Thread(target=move)
+    moving.start()
+    asyncio.run(read_all([run], seen))
+    moving.join()
+    listening.join()
+    (view,) = house.wait(run.id)
+    assert (view.state, view.attempt) == (State.COMPLETED, 1)
+    assert seen == [blocking] == [[entry.seq for entry in house.log(run.id)]]
+
+
+def test_a_node_that_is_away_keeps_nobody_from_the_runs_of_the_others(tmp_path: Path) -> None:
+    """Without a replica: its runs wait, and say so."""
+    with clustered(tmp_path / "cluster") as cluster, contextlib.closing(RunStore(cluster.url)) as store:
+        for node in cluster.primaries:
+            ask(node, "CONFIG", "SET", "cluster-require-full-coverage", "no")
+        runs = [str(uuid.uuid4()) for _ in range(40)]
+        for run_id in runs:
+            store.perform(create(run_id))
+        victim = cluster.primaries[1]
+        lost = {run_id for run_id in runs if cluster.primary_of(run_id) is victim}
+        victim.kill()
+
+        async def look() -> None:
+            async_store = AsyncRunStore(cluster.url)
+            try:
+                looks = [operations.show(run_id) for run_id in runs]
+                answers = await async_store.perform_all(looks)
+            finally:
+                await async_store.aclose()
+            missing = {run for run, a in zip(runs, answers, strict=True) if isinstance(a, StoreUnavailable)}
+            assert missing == lost
+            hub = Hub(cluster.url, patience=0.5)
+            try:
+                entries = Subscription(next(iter(set(runs) - lost)), hub=hub)
+                assert [entry.seq for entry in await entries.open()] == [1]
+                with pytest.raises(StoreUnavailable):
+                    await Subscription(next(iter(lost)), hub=hub).open()
+            finally:
+                await hub.aclose()
+
+        asyncio.run(look())
+        for run_id in runs:
+            if run_id in lost:
+                with pytest.raises(StoreUnavailable):
+                    store.perform(operations.show(run_id))
+            else:
+                assert store.perform(operations.show(run_id)).state is State.QUEUED
+
+
+def create(run_id: str) -> operations.Operation[object]:
+    from noukai_worker.runs import RunRequest
+
+    request = RunRequest.build(flow="acme/demo/hello", message="x")
+    limits = {"retention": 60, "pickup": 60, "max_attempts": 3, "max_age": 60}
+    return operations.create(run_id, request, token="t", max_entries=100, **limits)  # type: ignore[arg-type]
