@@ -20,6 +20,7 @@ from noukai_worker.settings import Settings
 from noukai_worker.subscriber import Hub, Subscription
 from noukai_worker.tasks import app as apps
 from tests.integration.conftest import House, installed
+from tests.integration.subscriber.conftest import Writer
 from tests.support.cluster import AsOneServer, Cluster, ask, clustered
 from tests.support.leaks import immortal
 from tests.support.processes import RedisServer, until
@@ -190,6 +191,57 @@ def test_a_node_that_is_away_keeps_nobody_from_the_runs_of_the_others(tmp_path: 
                     store.perform(operations.show(run_id))
             else:
                 assert store.perform(operations.show(run_id)).state is State.QUEUED
+
+
+def test_entries_come_over_the_bell_of_the_runs_node_also_when_it_moves(tmp_path: Path) -> None:
+    """The timer that looks at logs of silent runs is off; so only the bell can bring what is written later."""
+
+    async def main(cluster: Cluster, writer: Writer) -> None:
+        hub = Hub(cluster.url, check=3_600)
+        runs = [writer.new() for _ in range(20)]
+        readers = [Subscription(run_id, hub=hub) for run_id in runs]
+        for reader in readers:
+            assert len(await reader.page()) == 2
+        assert [len(bells(node)) for node in cluster.primaries] == [1, 1, 1], "one connection to each node"
+        for run_id, reader in zip(runs, readers, strict=True):
+            writer.write(run_id)
+            assert [entry.seq for entry in await reader.page(5)] == [3]
+        moving = runs[0]
+        source = cluster.primary_of(moving)
+        for target in (*(node for node in cluster.primaries if node is not source), source):
+            await asyncio.to_thread(cluster.move, moving, target)
+            await asyncio.to_thread(until, lambda target=target: subscribed(target, moving), "the reader has followed")
+            position = writer.write(moving)
+            assert [entry.seq for entry in await readers[0].page(5)] == [position]
+        late = writer.new()
+        target = next(node for node in cluster.primaries if node is not cluster.primary_of(late))
+        await asyncio.to_thread(cluster.move, late, target)
+        readers.append(Subscription(late, hub=hub))  # the hub asks the wrong node first
+        assert [entry.seq for entry in await readers[-1].page()] == [1, 2]
+        await asyncio.to_thread(until, lambda: subscribed(target, late), "the reader has found its node")
+        writer.write(late)
+        assert [entry.seq for entry in await readers[-1].page(5)] == [3]
+        for reader in readers:
+            await reader.aclose()
+        await asyncio.to_thread(until, lambda: not any(map(channels, cluster.primaries)), "nobody listens any more")
+        await hub.aclose()
+
+    with clustered(tmp_path / "cluster") as cluster, contextlib.closing(Writer(cluster.url)) as writer:
+        asyncio.run(main(cluster, writer))
+        until(lambda: not any(map(bells, cluster.primaries)), "all connections are closed")
+
+
+def bells(node: RedisServer) -> list[bytes]:
+    """Connections in subscribed state."""
+    return list(ask(node, "CLIENT", "LIST", "TYPE", "pubsub").splitlines())
+
+
+def channels(node: RedisServer) -> list[bytes]:
+    return list(ask(node, "PUBSUB", "SHARDCHANNELS"))
+
+
+def subscribed(node: RedisServer, run_id: str) -> bool:
+    return keys.channel(run_id).encode() in channels(node)
 
 
 def create(run_id: str) -> operations.Operation[object]:
