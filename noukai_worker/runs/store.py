@@ -213,6 +213,7 @@ _NO_SERVICE = (
     "TRYAGAIN",
     "BUSY",
     "UNKILLABLE",
+    "ACL failure",
 )
 
 
