@@ -5,6 +5,7 @@
 
 from . import keys, operations, outcome
 from .model import (
+    FINDERS,
     TERMINAL_TYPES,
     TRANSITIONS,
     Checkpoint,
@@ -21,6 +22,7 @@ from .request import Mode, RunRequest
 from .store import AsyncRunStore, RunStore, shared
 
 __all__ = [
+    "FINDERS",
     "TERMINAL_TYPES",
     "TRANSITIONS",
     "AsyncRunStore",
