@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,13 +14,12 @@ from noukai_worker.errors import InvalidRequest, ToolFailed
 
 
 @pytest.fixture(autouse=True)
-def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tools, "_functions", {})
-    yield
 
 
-def call(name: str, arguments: Any = "{}", id: str = "t1") -> dict[str, Any]:
-    return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
+def call(name: str, arguments: Any = "{}", call_id: str = "t1") -> dict[str, Any]:
+    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
 def answered(*calls: dict[str, Any], limit: float = 10) -> list[str]:
@@ -43,7 +41,7 @@ def test_a_function_gets_the_arguments_by_name() -> None:
 def test_text_stays_text_and_everything_else_becomes_json() -> None:
     for name, result in (("text", "18 °C"), ("object", {"t": 18.5}), ("nothing", None), ("nan", float("nan"))):
         tools.register(name)(lambda result=result: result)
-    calls = [call(name, id=name) for name in ("text", "object", "nothing", "nan")]
+    calls = [call(name, call_id=name) for name in ("text", "object", "nothing", "nan")]
     assert answered(*calls) == ["18 °C", '{"t":18.5}', "null", "null"]
 
 
@@ -62,7 +60,7 @@ def test_coroutines_and_plain_functions_run_at_the_same_time() -> None:
         both.append("async")
         return "a"
 
-    assert answered(call("plain", id="1"), call("async", id="2")) == ["p", "a"]
+    assert answered(call("plain", call_id="1"), call("async", call_id="2")) == ["p", "a"]
     assert both == ["async", "plain"]
 
 
@@ -76,7 +74,7 @@ def test_a_function_can_ask_which_call_it_answers() -> None:
     async def who_async() -> list[Any]:
         return who()
 
-    assert [json.loads(text) for text in answered(call("who", id="1"), call("who-async", id="2"))] == [
+    assert [json.loads(text) for text in answered(call("who", call_id="1"), call("who-async", call_id="2"))] == [
         ["r", "1", "who", 5],
         ["r", "2", "who-async", 5],
     ]
@@ -93,7 +91,7 @@ def test_a_failure_is_told_to_the_flow_without_what_it_may_hold(caplog: pytest.L
     async def refusing() -> None:
         raise ToolFailed("no such city")
 
-    assert answered(call("broken", id="1"), call("refusing", id="2")) == [
+    assert answered(call("broken", call_id="1"), call("refusing", call_id="2")) == [
         '{"error":"the tool failed: RuntimeError"}',
         '{"error":"no such city"}',
     ]
@@ -115,7 +113,7 @@ def test_nobody_waits_longer_than_the_limit() -> None:
         await asyncio.Event().wait()
 
     told = '{"error":"the tool took more than 0.05 s"}'
-    assert answered(call("stuck", id="1"), call("stuck-async", id="2"), limit=0.05) == [told, told]
+    assert answered(call("stuck", call_id="1"), call("stuck-async", call_id="2"), limit=0.05) == [told, told]
     release.set()
 
 

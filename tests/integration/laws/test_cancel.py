@@ -1,4 +1,4 @@
-"""A run can be cancelled whatever it is doing, by us and by Celery's own means; its worker is free again, and its page hears of it."""
+"""A run can be cancelled whatever it is doing, by us and by Celery's own means; its page hears of it, and its worker is free."""
 
 from __future__ import annotations
 
@@ -89,9 +89,7 @@ def cancelled_soon(house: House, run: Run, how: Callable[[Run], None]) -> None:
 
 @pytest.mark.parametrize("how", [by_us, by_celery])
 @pytest.mark.parametrize("state", [*WITHOUT_A_WORKER, streaming])
-def test_in_every_state(
-    house: House, state: Callable[[House, Worker], Run], how: Callable[[Run], None]
-) -> None:
+def test_in_every_state(house: House, state: Callable[[House, Worker], Run], how: Callable[[Run], None]) -> None:
     worker = house.worker("stream")
     run = state(house, worker)
     if how is by_celery:

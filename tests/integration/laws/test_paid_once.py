@@ -1,4 +1,4 @@
-"""A blocking, paid call whose worker dies, is stopped or is cut off: the service is asked, and nothing is paid for twice (law 6)."""
+"""A blocking, paid call whose worker dies, stops or is cut off: the service is asked, and nothing is paid for twice (law 6)."""
 
 from __future__ import annotations
 
