@@ -35,7 +35,9 @@ def test_a_function_gets_the_arguments_by_name() -> None:
 
     assert add(1, 2) == 3, "it stays what it was"
     assert answered(call("add", '{"a": 1, "b": 2}')) == ["3"]
-    assert answered(call("add", {"a": 1, "b": 2})) == ["3"], "an object in the place of a text, as the service's docs have it"
+    assert answered(call("add", {"a": 1, "b": 2})) == ["3"], (
+        "an object in the place of a text, as the service's docs have it"
+    )
 
 
 def test_text_stays_text_and_everything_else_becomes_json() -> None:

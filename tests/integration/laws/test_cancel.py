@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from noukai_worker import Run, cancel, enqueue
 from noukai_worker.runs import Mode, State
 from noukai_worker.tasks import app as apps
 from tests.integration.conftest import House
-from tests.support.processes import Worker, until
+from tests.support.processes import Process, Worker, running, until
 
 pytestmark = pytest.mark.integration
 
@@ -81,7 +82,7 @@ def cancelled_soon(house: House, run: Run, how: Callable[[Run], None]) -> None:
     with run.subscribe(after=house.view(run.id).position) as entries:
         before = time.monotonic()
         how(run)
-        (last,) = list(entries)
+        *_, last = entries
         took = time.monotonic() - before
     assert last.type == "run.cancelled"
     assert took < SOON
@@ -133,3 +134,42 @@ def test_without_remote_control_a_worker_finds_out_by_itself(house: House) -> No
     after = enqueue("acme/demo/hello-world", message="x", mode="execute")
     house.wait(after.id, within=10)
     house.flow_server.release("g")
+
+
+APPLICATION = """
+from celery import Celery
+from noukai_worker import Settings, configure
+
+settings = Settings()
+app = configure(Celery("shop", broker=settings.redis_url, backend=settings.redis_url))
+"""
+
+
+class ApplicationWorker(Process):
+    """A worker of an application's own Celery app, with a pool of Celery's."""
+
+    def __init__(self, house: House, pool: str) -> None:
+        (house.folder / "shop.py").write_text(APPLICATION)
+        command = [sys.executable, "-m", "celery", "-A", "shop", "worker", "--pool", pool, "-c", "1", "-l", "INFO"]
+        env = house.env | {"PYTHONPATH": str(house.folder), "NOUKAI_WORKER_LEASE": "2"}
+        super().__init__([*command, "-Q", "noukai.execute,noukai.stream"], house.folder / "shop.log", env)
+
+    def start(self) -> None:
+        super().start()
+        until(lambda: " ready." in self.output(), "the worker is ready")
+
+
+@pytest.mark.parametrize("mode", ["execute", "stream", "job"])
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_in_the_pools_that_celery_brings(house: House, pool: str, mode: Mode) -> None:
+    """A child is killed; a thread finds out with its next renewal, and so does the worker that is its own pool."""
+    worker = ApplicationWorker(house, pool)
+    with running(worker):
+        run = enqueue(FLOW, message="x", mode=mode)
+        until(lambda: house.flow_server.held("g") == 1, "the service is at work")
+        cancelled_soon(house, run, by_us)
+        after = enqueue("acme/demo/hello-world", message="x", mode=mode)
+        (view,) = house.wait(after.id, within=20)
+        assert view.state is State.COMPLETED
+        house.flow_server.release("g")
+        assert house.types(run.id)[-1] == "run.cancelled"

@@ -29,7 +29,9 @@ def test_what_would_be_refused_again_is_hopeless(repeatable: bool, status: int) 
 @pytest.mark.parametrize("repeatable", [True, False])
 @pytest.mark.parametrize("status", [429, 503])
 def test_what_was_not_taken_up_is_tried_again(repeatable: bool, status: int) -> None:
-    assert classify(answered(status, "BUSY", retry_after=7.0), repeatable=repeatable) == Again(Failure("BUSY", "text"), 7.0)
+    assert classify(answered(status, "BUSY", retry_after=7.0), repeatable=repeatable) == Again(
+        Failure("BUSY", "text"), 7.0
+    )
 
 
 @pytest.mark.parametrize("status", [408, 500, 502, 504])

@@ -74,7 +74,9 @@ def test_what_failed_at_the_service_has_failed() -> None:
     "run",
     [
         execution("completed", 1, snapshotsAvailable=False),
-        execution("completed", steps=[{"stepId": "s", "status": "completed", "outputSnapshot": "…", "truncated": True}]),
+        execution(
+            "completed", steps=[{"stepId": "s", "status": "completed", "outputSnapshot": "…", "truncated": True}]
+        ),
     ],
 )
 def test_a_result_that_was_not_recorded_is_never_paid_for_again(run: noukai_sdk.RecordedRun) -> None:
