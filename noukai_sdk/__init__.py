@@ -17,6 +17,7 @@ from noukai_sdk._errors import (
     APIResponseError,
     APITimeoutError,
     AuthenticationError,
+    CallInterruptedError,
     ClientClosedError,
     FlowExecutionError,
     FlowNotFoundError,
@@ -41,6 +42,7 @@ from noukai_sdk._errors import (
     StreamTimeoutError,
     ToolCallLimitError,
 )
+from noukai_sdk._interruption import Interruption
 from noukai_sdk._version import __version__
 
 if TYPE_CHECKING:
@@ -84,6 +86,7 @@ __all__ = [
     "AsyncRelayFlow",
     "AsyncRun",
     "AuthenticationError",
+    "CallInterruptedError",
     "ChatMessage",
     "Checkpoint",
     "ClientClosedError",
@@ -96,6 +99,7 @@ __all__ = [
     "Frame",
     "FrameTooLargeError",
     "InsufficientCreditsError",
+    "Interruption",
     "Job",
     "JobAccepted",
     "JobStatus",

@@ -17,6 +17,7 @@
     ├── FlowExecutionError             every other non-2xx status, and a run that failed
     │   └── StepFailedError            … whose missing output was asked for (also an AttributeError)
     ├── ToolCallLimitError             more tool rounds than `max_tool_rounds`
+    ├── CallInterruptedError           another thread ended the call
     ├── ClientClosedError              a call after close() (also a RuntimeError)
     └── ReplayError                    a session cannot be played back
         ├── ReplayDisabledError        … kept for code that names it; never raised (a disabled replay captures instead)
@@ -144,6 +145,13 @@ class StepFailedError(FlowExecutionError, AttributeError):
 
 class ToolCallLimitError(NoukaiError):
     """The flow asked for more tool rounds than `max_tool_rounds` allows. The run stays paused on the server."""
+
+
+class CallInterruptedError(NoukaiError):
+    """Another thread ended this call, by `Interruption.interrupt()`. The run on the service was not told, and may go on.
+
+    `sent` is False only if it is certain that none of the call's requests reached the server.
+    """
 
 
 class ClientClosedError(NoukaiError, RuntimeError):
