@@ -35,8 +35,8 @@ class ThreadTransport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request whose body is in memory. Raises httpx.TransportError.
 
-        The extension "watch" is told of the socket before the answer comes; after that, the response's "network_stream"
-        knows it.
+        The extension "watch", a Watch, is told of all that is waited for until the answer's head has come; the socket that
+        its body comes through is the response's "network_stream".
         """
         present.watch = request.extensions.get("watch")
         try:
@@ -81,7 +81,7 @@ class _Body(httpx.SyncByteStream):
 
     @property
     def extensions(self) -> dict[str, Any]:
-        return {} if self._raw is None else {"network_stream": self._raw.network_stream}
+        return {} if self._raw is None or self._raw.line is None else {"network_stream": self._raw.line}
 
     def __iter__(self) -> Iterator[bytes]:
         if self._raw is None:
