@@ -23,6 +23,7 @@ _RECORDED_WITHIN = 5.0
 _ASK_EVERY = 1.0
 _ASK_SOON = 0.1
 """Seconds between two questions, and before the second."""
+_PAUSED = frozenset({"paused", "tool_calls_required"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,9 @@ def session_of(claimed: Claimed) -> str:
     return str(uuid.uuid5(_NAMESPACE, f"{run_id}/{life}" if life else run_id))
 
 
+_CANNOT_TELL = frozenset({400, 401, 403, 404, 405, 410, 501})
+"""The service does not keep sessions, or not this one; a 404 that is its own word for "none" is another error."""
+
 Answer = Sequence[noukai_sdk.RecordedRun] | noukai_sdk.NoukaiError
 """The executions in the session, or why they were not told."""
 
@@ -128,11 +132,10 @@ def conclude(finding: Finding, task: FlowTask, claimed: Claimed) -> outcome.Outc
 def _read(answer: Answer) -> Finding:
     if not isinstance(answer, noukai_sdk.NoukaiError):
         return read(answer)
-    match answer.status_code:
-        case 404:
-            return Absent()
-        case 400 | 401 | 403 | 405 | 410 | 501:
-            return Untold(f"the service does not tell what became of the call ({answer.message})")
+    if isinstance(answer, noukai_sdk.SessionNotFoundError):
+        return Absent()
+    if answer.status_code in _CANNOT_TELL or isinstance(answer, noukai_sdk.APIResponseError):
+        return Untold(f"the service does not tell what became of the call ({answer.message})")
     raise answer
 
 
@@ -140,22 +143,16 @@ def read(executions: Sequence[noukai_sdk.RecordedRun]) -> Finding:
     """What the executions of a session say; those that came to a result count before those that did not."""
     if not executions:
         return Absent()
-    finished = [execution for execution in executions if execution.status == "completed"]
-    if finished:
-        return _result(finished[-1])
-    last = executions[-1]
+    completed = [execution for execution in executions if execution.status == "completed"]
+    last = completed[-1] if completed else executions[-1]
     if not last.finished:
-        paused = last.status in ("paused", "tool_calls_required")
-        return (Waiting if paused else UnderWay)(last.execution_id)
-    error = last.failed_step.error
-    fields = error if isinstance(error, dict) else {}
-    said = str(fields.get("message") or error or f"execution {last.execution_id} is {last.status}")
+        return (Waiting if last.status in _PAUSED else UnderWay)(last.execution_id)
+    try:
+        result = last.result()
+    except noukai_sdk.ResultNotRecordedError as error:
+        return Broken(Failure("result_unavailable", f"{error.message}; it was carried out, and is not paid for again"))
+    if result.status == "completed":
+        return Finished(result.result, last.execution_id)
+    fields = last.error if isinstance(last.error, dict) else {}
+    said = str(result.result or f"execution {last.execution_id} is {result.status}")
     return Broken(Failure(str(fields.get("code") or "FLOW_FAILED"), said))
-
-
-def _result(execution: noukai_sdk.RecordedRun) -> Finished | Broken:
-    steps = execution.steps
-    if not execution.has_snapshots or (steps and steps[-1].truncated):
-        text = f"execution {execution.execution_id} was carried out, and its result was not recorded: look it up at the service"
-        return Broken(Failure("result_unavailable", text))
-    return Finished(steps[-1].output if steps else None, execution.execution_id)

@@ -42,8 +42,6 @@ def noukai_flows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def under_way(house: House, mode: Mode = "execute", **fields: Any) -> Run:
     """A run that the service is carrying out: it stands at the gate of the second step."""
-    if mode == "execute":
-        house.flow_server.order(flow=FLOW, endpoint="execute", outlive_client=True)
     run = enqueue(FLOW, message="m", mode=mode, **fields)
     until(lambda: house.flow_server.held("second") == 1, "the flow stands at its gate")
     return run

@@ -93,7 +93,6 @@ def test_functions_in_the_worker_answer_round_after_round(house: House, mode: Mo
 def test_what_a_lost_worker_has_answered_is_not_asked_again(
     house: House, mode: Mode, functions: dict[str, str]
 ) -> None:
-    house.flow_server.order(flow=FLOW, endpoint="execute", times=3, outlive_client=True)
     victim = house.worker(mode, NOUKAI_WORKER_LEASE="2", **functions)
     run = asking(mode)
     until(lambda: house.flow_server.held("write") == 1, "the tools are answered, the next step is at its gate")
