@@ -36,13 +36,6 @@ class Raw(http.client.HTTPResponse):
     """The standard library's response, which reads a chunked body by what has arrived instead of chunk by chunk."""
 
     _dechunker: Dechunker | None = None
-    line: Line | None = None
-
-    def _close_conn(self) -> None:
-        # The socket is closed with the response if its connection will not be used again.
-        if self.line is not None:
-            self.line.let_go()
-        super()._close_conn()  # type: ignore[misc]
 
     def _read_status(self) -> tuple[str, int, str]:
         # The standard library takes 102 and 103 for the answer (RFC 9110 section 15.2).
@@ -83,7 +76,7 @@ class Connection(urllib3.connection.HTTPConnection):
     """A connection whose failures before a request is sent are httpx's, unlike those that may come after."""
 
     # urllib3's own response costs more to read than an event does.
-    received: Raw | None = None
+    received: Raw
     idle_since = 0.0
     # The socket, for the call that has it now.
     line: Line | None = None
@@ -91,7 +84,6 @@ class Connection(urllib3.connection.HTTPConnection):
 
     def response_class(self, *args: Any, **kwargs: Any) -> Raw:  # type: ignore[override]
         self.received = Raw(*args, **kwargs)
-        self.received.line = self.line
         return self.received
 
     @property
@@ -121,7 +113,7 @@ class Connection(urllib3.connection.HTTPConnection):
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         """Send a request. Raises httpx.ConnectError if it was ended before."""
-        watch, self.received = present.watch, None
+        watch = present.watch
         if self.sock is None:
             self.connect()
         self.line = Line(self.sock)
@@ -130,12 +122,6 @@ class Connection(urllib3.connection.HTTPConnection):
             if watch.ended:
                 raise httpx.ConnectError("given up before anything was sent")
         super().request(*args, **kwargs)
-
-    def close(self) -> None:
-        # Not if a response goes on with the socket: that lets it go at its own end.
-        if self.line is not None and (self.received is None or self.received.isclosed()):
-            self.line.let_go()
-        super().close()
 
 
 class TLSConnection(Connection, urllib3.connection.HTTPSConnection):
@@ -188,6 +174,7 @@ class Pool(urllib3.HTTPConnectionPool):
         if conn is not None:
             conn.idle_since = time.monotonic()
             if conn.line is not None:
+                # Before anybody else can have it, or what is left of it.
                 conn.line.let_go()
         super()._put_conn(conn)
 

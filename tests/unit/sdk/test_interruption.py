@@ -38,6 +38,8 @@ from noukai_sdk import (
     StreamTimeoutError,
 )
 from noukai_sdk._http import senders
+from noukai_sdk._http.connections import Pool, present
+from noukai_sdk._interruption import Watch
 from tests.support.sockets import HEAD, Call, Server, never
 
 RESULT = json.dumps({"status": "completed", "result": 1, "flowId": "F", "blockCount": 1}).encode()
@@ -218,6 +220,18 @@ def answer_half(server: Server, *beginning: bytes, frame: str | None = None) -> 
     return half
 
 
+@contextlib.contextmanager
+def full_listener() -> Iterator[int]:
+    """A port that nobody gets connected with: its owner accepts nobody, and there is no more room to wait for it."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        port = listener.getsockname()[1]
+        for filler in [stack.enter_context(socket.socket()) for _ in range(4)]:
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.1", port))
+        yield port
+
+
 def gone(connection: socket.socket) -> None:
     """The other side has hung up: there is an end to what comes from it."""
     connection.settimeout(10)
@@ -386,15 +400,7 @@ def test_a_name_that_does_not_exist_is_told_as_ever() -> None:
 
 
 def test_connecting() -> None:
-    with contextlib.ExitStack() as stack:
-        # Who does not accept, and has no room for more who wait for it, is not connected with.
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        port = listener.getsockname()[1]
-        full = [stack.enter_context(socket.socket()) for _ in range(4)]
-        for filler in full:
-            filler.setblocking(False)
-            filler.connect_ex(("127.0.0.1", port))
-        client = stack.enter_context(pool_of_one(port))
+    with full_listener() as port, pool_of_one(port) as client:
         files = open_files()
         caller = Caller(lambda: execute(client))
         until(lambda: caller.waits_for("OpeningLine"))
@@ -414,15 +420,10 @@ def test_a_connect_keeps_its_timeout_and_tells_a_refusal(server: Server) -> None
         told = [failure(lambda: execute(client)), failure(lambda: Caller(lambda: execute(client)).result())]
     assert type(told[0]) is type(told[1]) is APIConnectionError
     assert all("refused" in str(error) and not error.sent for error in told)
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as stack:
-        port = listener.getsockname()[1]
-        for filler in [stack.enter_context(socket.socket()) for _ in range(4)]:
-            filler.setblocking(False)
-            filler.connect_ex(("127.0.0.1", port))
-        with pool_of_one(port, timeout=0.2) as client:
-            late = failure(lambda: Caller(lambda: execute(client)).result())
-        assert type(late) is APITimeoutError
-        assert late.sent is False
+    with full_listener() as port, pool_of_one(port, timeout=0.2) as client:
+        late = failure(lambda: Caller(lambda: execute(client)).result())
+    assert type(late) is APITimeoutError
+    assert late.sent is False
 
 
 def test_the_tls_handshake(authority: trustme.CA) -> None:
@@ -539,6 +540,79 @@ def test_between_tool_rounds(server: Server) -> None:
         check_the_pool(client, server)
 
 
+def test_no_other_address_is_tried_then(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    with full_listener() as full, pool_of_one(server) as client:
+        addresses = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port)) for port in (full, server.port)]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
+        caller = Caller(lambda: execute(client))
+        until(lambda: caller.waits_for("OpeningLine"))
+        caller.interrupted()
+        assert server.connections == 0
+        # Refused by the first, it is answered by the second.
+        addresses[0] = (*addresses[0][:4], ("127.0.0.1", 1))
+        server.answer, server.is_watching = result, False
+        assert Caller(lambda: execute(client)).result().output == 1
+
+
+class Waits(Watch):
+    """Keeps all that it is told of."""
+
+    def __init__(self) -> None:
+        self.all: list[Any] = []
+
+    def __call__(self, wait: Any) -> None:
+        self.all.append(wait)
+        super().__call__(wait)
+
+
+@pytest.mark.parametrize(
+    ("head", "is_kept"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1", True),
+        (b"HTTP/1.1 204 No\r\n\r\n", True),
+        (HEAD + b"1\r\n1\r\n0\r\n\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\n1", False),
+    ],
+)
+def test_an_end_that_comes_late_shuts_nothing(server: Server, head: bytes, is_kept: bool) -> None:
+    # What a call waited at may serve another one by then, be it a kept connection or the number of a closed file.
+    async def answer(call: Call) -> None:
+        await call.write(head)
+
+    server.answer, server.is_watching = answer, False
+    transport = senders.thread_transport(server.url, 1)
+    for number in range(1, 4):
+        waits = Waits()
+        request = httpx.Request("GET", server.url, extensions={"watch": waits})
+        with contextlib.suppress(httpx.TransportError), contextlib.closing(transport.handle_request(request)) as reply:
+            reply.read()
+        lines = [wait for wait in waits.all if hasattr(wait, "was_shut")]
+        assert lines
+        for line in lines:
+            line.end()
+        assert not any(line.was_shut for line in lines)
+        assert server.connections == (1 if is_kept else number)
+    transport.close()
+
+
+def test_a_place_that_comes_together_with_the_end_is_not_lost() -> None:
+    # Whoever gives a place back wakes one who waits, and nobody else.
+    places, waits, got = Pool.QueueCls(1), Waits(), []
+
+    def take() -> None:
+        present.watch = waits
+        got.append(places.get(timeout=10))
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    until(lambda: places.not_empty._waiters)
+    with places.mutex:
+        places.put("place")
+        waits.end()
+    thread.join(10)
+    assert got == ["place"]
+
+
 @pytest.mark.parametrize("call", [execute, events, poll, wait, submit])
 def test_an_interruption_that_came_first(server: Server, call: Any) -> None:
     interruption = Interruption()
@@ -549,6 +623,26 @@ def test_an_interruption_that_came_first(server: Server, call: Any) -> None:
         with interruption.covers(), pytest.raises(CallInterruptedError):
             call(client)
         assert server.connections == 0
+        check_the_pool(client, server)
+
+
+@pytest.mark.parametrize("is_reused", [False, True], ids=["new", "reused"])
+@pytest.mark.parametrize("call", [execute, events, poll])
+def test_an_interruption_just_before_sending(server: Server, call: Any, is_reused: bool) -> None:
+    interruption = Interruption()
+    calls: list[dict[str, Any]] = []
+
+    def interrupt(event: dict[str, Any]) -> None:
+        calls.append(event)
+        if len(calls) == (5 if is_reused else 1):
+            interruption.interrupt()
+
+    with pool_of_one(server, log_handler=interrupt) as client:
+        if is_reused:
+            check_the_pool(client, server)
+        half = answer_half(server)
+        assert Caller(lambda: call(client), interruption).interrupted().sent is False
+        assert half.requests == 0
         check_the_pool(client, server)
 
 
