@@ -19,6 +19,7 @@ from .model import (
 )
 from .request import Mode, RunRequest
 from .store import AsyncRunStore, RunStore, shared
+from .tool_results import ToolResults
 
 __all__ = [
     "TERMINAL_TYPES",
@@ -35,6 +36,7 @@ __all__ = [
     "RunStore",
     "RunView",
     "State",
+    "ToolResults",
     "keys",
     "operations",
     "outcome",
