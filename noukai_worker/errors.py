@@ -42,18 +42,19 @@ class InvalidRequest(NoukaiWorkerError, ValueError):
 
 
 class PayloadTooLarge(InvalidRequest):
-    """The input of a run is over the limit. `args`: (size in bytes, limit in bytes)."""
+    """What a run is given is over the limit. `args`: (size in bytes, limit in bytes, which part it is)."""
 
     code = "payload_too_large"
 
-    def __init__(self, size: int, limit: int) -> None:
-        super().__init__(size, limit)
-        self.size, self.limit = size, limit
+    def __init__(self, size: int, limit: int, part: str = "the input") -> None:
+        super().__init__(size, limit, part)
+        self.size, self.limit, self.part = size, limit, part
 
     def __str__(self) -> str:
+        remedy = "pass a URL as an attachment" if self.part == "the input" else "send less"
         return (
-            f"the input is {self.size:,} bytes, the limit is {self.limit:,}: "
-            "pass a URL as an attachment, or raise NOUKAI_WORKER_MAX_INPUT_BYTES"
+            f"{self.part}: {self.size:,} bytes, the limit is {self.limit:,}: "
+            f"{remedy}, or raise NOUKAI_WORKER_MAX_INPUT_BYTES"
         )
 
 

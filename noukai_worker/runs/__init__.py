@@ -20,6 +20,7 @@ from .model import (
 )
 from .request import Mode, RunRequest
 from .store import AsyncRunStore, RunStore, shared
+from .tool_results import ToolResults
 
 __all__ = [
     "FINDERS",
@@ -37,6 +38,7 @@ __all__ = [
     "RunStore",
     "RunView",
     "State",
+    "ToolResults",
     "keys",
     "operations",
     "outcome",

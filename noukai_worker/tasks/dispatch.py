@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import secrets
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from celery import Celery, states
 from celery.app.task import Context
+from celery.backends.base import DisabledBackend
 from kombu.utils import json
 from kombu.utils.functional import maybe_list
 
 from ..errors import InvalidRequest, RunCancelled, RunFailed
 from ..runs import RunRequest, operations, shared
-from ..runs.answers import Cancelled, Created, Ended
+from ..runs.answers import Cancelled, Created, Ended, Unsent
 from ..runs.operations import Operation
 from ..settings import Settings, current
 
@@ -76,10 +78,8 @@ def submit(app: Celery, submission: Submission) -> Created:
     """
     created = record_now(submission)
     if created.new and not submission.delay:
-        try:
+        with _left_to_a_sweeper(submission.run_id):
             _publish(app, submission.run_id, submission.request, submission.options)
-        except Exception as error:  # noqa: BLE001 - whatever the broker's client raises: the run is accepted, a sweeper owns it now
-            logger.warning("run %s is recorded; its message will be sent by a worker (%s)", submission.run_id, error)
     return created
 
 
@@ -98,6 +98,30 @@ def arguments(request: RunRequest) -> tuple[tuple[str], dict[str, Any]]:
 def send(app: Celery, run_id: str, request: RunRequest, dispatch: str) -> None:
     """Send a recorded run's message again, with the options of the first time."""
     _publish(app, run_id, request, json.loads(dispatch), first=False)
+
+
+def go_on(app: Celery, unsent: Unsent) -> None:
+    """Send the message of a run that was resumed or redriven. If the broker does not answer, a sweeper sends it."""
+    with _left_to_a_sweeper(unsent.run_id):
+        send(app, unsent.run_id, unsent.request, unsent.dispatch)
+
+
+def forget_end(app: Celery, run_id: str) -> None:
+    """Have Celery forget how a run ended that has not ended after all: `AsyncResult(id).get()` waits again."""
+    if isinstance(app.backend, DisabledBackend):
+        return
+    try:
+        app.backend.forget(run_id)
+    except Exception as error:  # noqa: BLE001 - whatever the backend's client raises; a result replaces the old end anyway
+        logger.warning("run %s is redriven; Celery still has its old end (%s)", run_id, error)
+
+
+@contextmanager
+def _left_to_a_sweeper(run_id: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever the broker's client raises: the run is recorded, and has a deadline
+        logger.warning("run %s is recorded; its message will be sent by a worker (%s)", run_id, error)
 
 
 def end(app: Celery, ended: Ended) -> None:

@@ -20,6 +20,8 @@ EXAMPLES = [
     errors.EntryUnreadable("garbage"),
     errors.IdempotencyConflict("r"),
     errors.RunFinished("r", "failed"),
+    errors.RunNotPaused("r", "queued"),
+    errors.RunNotFailed("r", "running"),
     errors.TokenRejected("r"),
     errors.StoreUnavailable("redis://h:1", "refused"),
     errors.CredentialMissing("acme"),
