@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from noukai_worker import Run, enqueue
+from noukai_worker import Run, dead, enqueue, redrive
 from noukai_worker.runs import Mode, State
 from tests.integration.conftest import House
 from tests.support.processes import until
