@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from .errors import StoreUnavailable
-from .runs import RunStore, answers, keys, operations
+from .runs import RunStore, answers, operations
 from .settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -55,11 +55,20 @@ class Sweeper(threading.Thread):
     def sweep(self) -> float:
         """One round over everything that is overdue; the seconds until the next one."""
         seen = 0
-        away: set[object] = set()
+        away: StoreUnavailable | None = None
         while not self._stopped.is_set():
             found = self._store.perform(operations.due(_AT_ONCE, lease=self._settings.lease))
             for run_id in found.run_ids:
-                self._try_to_look_at(run_id, found.patient, away)
+                try:
+                    self._look_at(run_id, found.patient or time.monotonic() < self._patient_until)
+                except StoreUnavailable as error:
+                    # As `due` does for a whole server: when it is back, its workers get the chance to be heard.
+                    self._patient_until = time.monotonic() + self._settings.lease
+                    if not self._store.clustered:
+                        raise
+                    away = error
+            if away:
+                logger.warning("%s; its runs are looked after when it is back", away)
             seen += len(found.run_ids)
             if len(found.run_ids) < _AT_ONCE or seen >= _A_ROUND or away:
                 longest = self._settings.sweep_interval
@@ -71,19 +80,6 @@ class Sweeper(threading.Thread):
         self._stopped.set()
         self.join(timeout=self._settings.drain_grace)
         self._store.close()
-
-    def _try_to_look_at(self, run_id: str, patient: bool, away: set[object]) -> None:
-        """On a cluster, a node that is away keeps nobody from the runs of the others. `away`: the nodes of which that is known."""
-        node = self._store.node(keys.run(run_id))
-        if node in away:
-            return
-        try:
-            self._look_at(run_id, patient or time.monotonic() < self._patient_until)
-        except StoreUnavailable as error:
-            logger.warning("%s; sweeping goes on when it is back", error)
-            away.add(node)
-            # As `due` does for a whole server: when it is back, its workers get the chance to be heard.
-            self._patient_until = time.monotonic() + self._settings.lease
 
     def _look_at(self, run_id: str, patient: bool) -> None:
         settings = self._settings

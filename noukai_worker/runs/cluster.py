@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ from redis.exceptions import (
     RedisClusterException,
     RedisError,
 )
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from ..redis_url import RedisUrl
@@ -33,6 +36,7 @@ FAILURES = (RedisError, RedisClusterException, OSError)
 
 _CONNECTIONS = 16
 _REDIRECTIONS = 5
+_REST = 1.0
 _ELSEWHERE = (MovedError, ClusterDownError, ReadOnlyError)
 
 
@@ -43,6 +47,7 @@ class Cluster:
         self._url, self._answer_within = url, answer_within
         self._client: redis.RedisCluster | None = None
         self._lock = threading.Lock()
+        self._away: dict[Node, float] = {}
 
     def make(self, calls: Iterable[Call]) -> list[Any]:
         """Make the calls one by one; an answer that did not come is the error instead."""
@@ -72,13 +77,20 @@ class Cluster:
 
     def _make(self, call: Call) -> Any:
         words = (len(call.keys), *call.keys, *call.args)
+        node: Node | None = None
         try:
             client: Any = self._open()
+            node = self.node(call.keys[0])
+            if time.monotonic() < self._away.get(node, 0.0):
+                return RedisConnectionError(f"{node[0]}:{node[1]} did not answer a moment ago")
             try:
                 return client.evalsha(call.script.sha, *words)
             except NoScriptError:
                 return client.eval(call.script.text, *words)
         except FAILURES as error:
+            if node and isinstance(error, RedisConnectionError | RedisTimeoutError):
+                # Who has a list of runs to look after does not wait for it again and again: the others have leases, too.
+                self._away[node] = time.monotonic() + _REST
             return error
 
     def _open(self) -> redis.RedisCluster:

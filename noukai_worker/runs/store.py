@@ -64,6 +64,11 @@ class RunStore:
             raise unavailable(self.address, answer) from answer
         return operation.decode(answer)
 
+    @property
+    def clustered(self) -> bool:
+        """Whether one run may be out of reach while others are not."""
+        return self._cluster is not None
+
     def node(self, key: str) -> Node | None:
         """The node of a cluster that has a key or a sharded channel; None for a single server. Raises StoreUnavailable."""
         try:

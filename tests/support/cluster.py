@@ -72,7 +72,10 @@ class Cluster:
 
     def primary_of(self, run_id: str) -> Node:
         """The node that serves a run now."""
-        slot = int(ask(self.alive[0], "CLUSTER", "KEYSLOT", keys.run(run_id)))
+        return self.primary_of_key(keys.run(run_id))
+
+    def primary_of_key(self, key: str) -> Node:
+        slot = int(ask(self.alive[0], "CLUSTER", "KEYSLOT", key))
         for first, last, (_, port, *_), *_ in ask(self.alive[0], "CLUSTER", "SLOTS"):
             if first <= slot <= last:
                 return next(node for node in self.nodes if node.port == port)

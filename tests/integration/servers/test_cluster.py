@@ -15,9 +15,10 @@ from celery.result import AsyncResult
 from noukai_sdk.testing import FlowServer
 from noukai_worker import Run, cancel, enqueue, recent, subscribe
 from noukai_worker.errors import StoreUnavailable
-from noukai_worker.runs import AsyncRunStore, RunStore, State, keys, operations
+from noukai_worker.runs import AsyncRunStore, RunStore, State, answers, keys, operations
 from noukai_worker.settings import Settings
 from noukai_worker.subscriber import Hub, Subscription
+from noukai_worker.sweeper import Sweeper
 from noukai_worker.tasks import app as apps
 from tests.integration.conftest import House, installed
 from tests.integration.subscriber.conftest import Writer
@@ -185,12 +186,24 @@ def test_a_node_that_is_away_keeps_nobody_from_the_runs_of_the_others(tmp_path: 
                 await hub.aclose()
 
         asyncio.run(look())
+        well = {run_id for run_id in set(runs) - lost if shard_of(cluster, run_id) is not victim}
+        sent: list[str] = []
+        sweeper = Sweeper(
+            Settings(lease=5), send=lambda unsent: sent.append(unsent.run_id), end=lambda _: None, store=store
+        )
+        sweeper.sweep()
+        assert set(sent) == well
+        late = next(iter(well))
+        assert isinstance(store.perform(operations.claim(late, claim_id="c", lease=0.01, worker="w")), answers.Claimed)
+        until(lambda: late in store.perform(operations.due(99, lease=5)).run_ids, "its lease has run out")
+        sweeper.sweep()
+        assert store.perform(operations.show(late)).state is State.RUNNING, "its worker gets the chance to be heard"
         for run_id in runs:
             if run_id in lost:
                 with pytest.raises(StoreUnavailable):
                     store.perform(operations.show(run_id))
             else:
-                assert store.perform(operations.show(run_id)).state is State.QUEUED
+                assert store.perform(operations.show(run_id)).state in (State.QUEUED, State.RUNNING)
 
 
 def test_entries_come_over_the_bell_of_the_runs_node_also_when_it_moves(tmp_path: Path) -> None:
@@ -231,6 +244,11 @@ def test_entries_come_over_the_bell_of_the_runs_node_also_when_it_moves(tmp_path
         until(lambda: not any(map(bells, cluster.primaries)), "all connections are closed")
 
 
+def shard_of(cluster: Cluster, run_id: str) -> RedisServer:
+    """The node that has the run's entry among the deadlines."""
+    return cluster.primary_of_key(keys.sharded(keys.DEADLINES, keys.shard(run_id)))
+
+
 def bells(node: RedisServer) -> list[bytes]:
     """Connections in subscribed state."""
     return list(ask(node, "CLIENT", "LIST", "TYPE", "pubsub").splitlines())
@@ -248,5 +266,5 @@ def create(run_id: str) -> operations.Operation[object]:
     from noukai_worker.runs import RunRequest
 
     request = RunRequest.build(flow="acme/demo/hello", message="x")
-    limits = {"retention": 60, "pickup": 60, "max_attempts": 3, "max_age": 60}
+    limits = {"retention": 60, "pickup": 0.01, "max_attempts": 3, "max_age": 60}
     return operations.create(run_id, request, token="t", max_entries=100, **limits)  # type: ignore[arg-type]
