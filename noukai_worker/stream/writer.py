@@ -112,6 +112,7 @@ class Writer:
                 batch = [(operation, answer) for operation, answer in batch if not answer.done()]
                 if batch:
                     await self._trip(batch)
+                    batch = []
         finally:
             self._trips = None
             _give_up((*batch, *self._waiting))

@@ -244,6 +244,30 @@ def test_entries_come_over_the_bell_of_the_runs_node_also_when_it_moves(tmp_path
         until(lambda: not any(map(bells, cluster.primaries)), "all connections are closed")
 
 
+def test_readers_of_a_node_that_is_away_are_told_and_the_others_are_not(tmp_path: Path) -> None:
+    async def main(cluster: Cluster, writer: Writer) -> None:
+        runs = [writer.new() for _ in range(20)]
+        victim = cluster.primaries[1]
+        well = next(run for run in runs if victim not in (cluster.primary_of(run), shard_of(cluster, run)))
+        lost = next(run for run in runs if cluster.primary_of(run) is victim)
+        hub = Hub(cluster.url, check=0.05, patience=1)
+        going_on, waiting = Subscription(well, hub=hub), Subscription(lost, hub=hub)
+        assert len(await going_on.page()) == len(await waiting.page()) == 2
+        victim.kill()
+        with pytest.raises(StoreUnavailable):
+            await waiting.page()
+        for position in (3, 4):
+            writer.write(well)
+            assert [entry.seq for entry in await going_on.page(5)] == [position]
+        await going_on.aclose()
+        await hub.aclose()
+
+    with clustered(tmp_path / "cluster") as cluster, contextlib.closing(Writer(cluster.url)) as writer:
+        for node in cluster.primaries:
+            ask(node, "CONFIG", "SET", "cluster-require-full-coverage", "no")
+        asyncio.run(main(cluster, writer))
+
+
 def shard_of(cluster: Cluster, run_id: str) -> RedisServer:
     """The node that has the run's entry among the deadlines."""
     return cluster.primary_of_key(keys.sharded(keys.DEADLINES, keys.shard(run_id)))
