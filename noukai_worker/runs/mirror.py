@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import keys
 from .operations.operation import Argument, Everywhere, Operation
@@ -25,8 +24,7 @@ from .scripts import Script, load
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One call of a script whose keys are all in one slot."""
 
     script: Script
@@ -34,14 +32,13 @@ class Call:
     args: tuple[Argument, ...]
 
 
+def only(operation: Operation[Any]) -> Call:
+    """How to carry out an operation on a single server: in one act."""
+    return Call(load(operation.script), operation.keys, operation.args)
+
+
 Steps = Generator[list[Call], list[Any], Any]
 """Yields calls to make, is sent their answers (an exception where there is none), returns what the operation decodes."""
-
-
-def direct(operation: Operation[Any]) -> Steps:
-    """How to carry out an operation on a single server: in one act."""
-    (answer,) = yield [Call(load(operation.script), operation.keys, operation.args)]
-    return answer
 
 
 def steps(operation: Operation[Any]) -> Steps:
@@ -50,7 +47,7 @@ def steps(operation: Operation[Any]) -> Steps:
         return (yield from _ask_everywhere(operation, operation.everywhere))
     own = tuple(key for key in operation.keys if not keys.shared(key))
     if own == operation.keys:
-        (answer,) = yield [Call(load(operation.script), own, operation.args)]
+        (answer,) = yield [only(operation)]
         return answer
     if not operation.run_id:
         raise TypeError(f"{operation.script} touches what all runs share, and does not say for which run")

@@ -7,7 +7,7 @@ workers wait for it to come back.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, TypeVar
 
@@ -49,15 +49,9 @@ class RunStore:
 
     def perform(self, operation: Operation[T]) -> T:
         """Carry out one operation. Raises StoreUnavailable, and what the operation raises."""
-        steps = mirror.steps(operation) if self._cluster else mirror.direct(operation)
-        made = self._cluster or self._server
-        calls = next(steps)
-        while True:
-            try:
-                calls = steps.send(made.make(calls))
-            except StopIteration as end:
-                answer = end.value
-                break
+        answer = (
+            _carried_out(operation, self._cluster) if self._cluster else self._server.make_one(mirror.only(operation))
+        )
         if isinstance(answer, Exception):
             if _is_bug(answer):
                 raise answer
@@ -102,10 +96,7 @@ class _Server:
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
 
-    def make(self, calls: Iterable[Call]) -> list[Any]:
-        return [self._make(call) for call in calls]
-
-    def _make(self, call: Call) -> Any:
+    def make_one(self, call: Call) -> Any:
         words: tuple[Any, ...] = (len(call.keys), *call.keys, *call.args)
         try:
             try:
@@ -156,7 +147,10 @@ class AsyncRunStore:
         StoreUnavailable if nothing was answered; then some may have been carried out.
         """
         try:
-            answers = await self._perform_all(operations)
+            if self._cluster:
+                answers = await _all_carried_out(operations, self._cluster)
+            else:
+                answers = await self._server.make(list(map(mirror.only, operations)))
         except FAILURES as error:
             raise unavailable(self.address, error) from error
         for n, answer in enumerate(answers):
@@ -182,20 +176,31 @@ class AsyncRunStore:
         """Close the connections."""
         await (self._cluster or self._server).aclose()
 
-    async def _perform_all(self, operations: Sequence[Operation[Any]]) -> list[Any]:
-        made = self._cluster or self._server
-        plans = list(map(mirror.steps if self._cluster else mirror.direct, operations))
-        answers: list[Any] = [None] * len(plans)
-        asked = {n: next(plan) for n, plan in enumerate(plans)}
-        while asked:
-            told = iter(await made.make([call for calls in asked.values() for call in calls]))
-            going, asked = asked, {}
-            for n, calls in going.items():
-                try:
-                    asked[n] = plans[n].send([next(told) for _ in calls])
-                except StopIteration as end:
-                    answers[n] = end.value
-        return answers
+
+def _carried_out(operation: Operation[Any], cluster: Cluster) -> Any:
+    steps = mirror.steps(operation)
+    calls = next(steps)
+    while True:
+        try:
+            calls = steps.send(cluster.make(calls))
+        except StopIteration as end:
+            return end.value
+
+
+async def _all_carried_out(operations: Sequence[Operation[Any]], cluster: AsyncCluster) -> list[Any]:
+    """In step: what all of them want next goes in one trip to each node."""
+    plans = list(map(mirror.steps, operations))
+    answers: list[Any] = [None] * len(plans)
+    asked = {n: next(plan) for n, plan in enumerate(plans)}
+    while asked:
+        told = iter(await cluster.make([call for calls in asked.values() for call in calls]))
+        going, asked = asked, {}
+        for n, calls in going.items():
+            try:
+                asked[n] = plans[n].send([next(told) for _ in calls])
+            except StopIteration as end:
+                answers[n] = end.value
+    return answers
 
 
 @cache

@@ -24,11 +24,11 @@ class Trips:
 
     async def make(self, calls: Sequence[Call]) -> list[Any]:
         """Make all calls; answers as Redis gives them, scripts' errors among them. Raises redis-py's errors and OSError."""
-        answers = await self._trip([_packed(call) for call in calls])
+        answers = await self._trip(list(map(_packed, calls)))
         forgotten = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if forgotten:
             texts = {calls[n].script.text for n in forgotten}
-            packed = [_words("SCRIPT", "LOAD", text) for text in texts]
+            packed = list(map(_load, texts))
             again = [_packed(calls[n]) for n in forgotten]
             told = (await self._trip(packed + again))[len(packed) :]
             for n, answer in zip(forgotten, told, strict=True):
@@ -61,10 +61,14 @@ class Trips:
 
 
 def _packed(call: Call) -> bytes:
-    return _words("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args)
+    script, keys, args = call
+    words: tuple[Any, ...] = ("EVALSHA", script.sha, len(keys), *keys, *args)
+    packed: bytes = hiredis.pack_command(words)
+    return packed
 
 
-def _words(*words: Any) -> bytes:
+def _load(text: str) -> bytes:
+    words: tuple[Any, ...] = ("SCRIPT", "LOAD", text)
     packed: bytes = hiredis.pack_command(words)
     return packed
 

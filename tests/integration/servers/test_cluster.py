@@ -118,10 +118,8 @@ def test_a_node_dies_and_its_replica_takes_over_under_streams_and_readers(
     assert not victim.alive
     assert cluster.primary_of(runs[0].id) in cluster.replicas
     views = house.wait(*(run.id for run in (*runs, *executed)))
-    assert {view.state for view in views} == {State.COMPLETED}
+    assert {(view.state, view.attempt) for view in views} == {(State.COMPLETED, 1)}
     assert seen == [[entry.seq for entry in house.log(run.id)] for run in runs]
-    for run in runs:
-        assert [e.data["stepIndex"] for e in house.log(run.id) if e.type == "step_completed"] == list(range(25))
     calls = house.flow_server.counts()["requests"]
     assert len([call for call in calls if call["flow"] == "acme/demo/slow-essay"]) == len(executed), (
         "nothing is paid twice"
