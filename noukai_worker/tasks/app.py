@@ -17,6 +17,9 @@ from .sweeping import Sweeping
 
 _configured: list[Celery] = []
 
+EXAMINING = "noukai_worker.doctor.step:Examining"
+"""A step of the room above, which Celery loads in workers by this name; nothing else needs it."""
+
 
 def configure(app: Celery, settings: Settings | None = None) -> Celery:
     """Make an application's Celery app carry the tasks: routes, the settings that the laws need, a sweeper in its workers.
@@ -30,7 +33,7 @@ def configure(app: Celery, settings: Settings | None = None) -> Celery:
     changes["result_backend_transport_options"] |= app.conf.result_backend_transport_options or {}
     changes["task_routes"] = _routes(app.conf.task_routes, changes["task_routes"])
     app.conf.update(changes)
-    app.steps["worker"].add(Sweeping)
+    app.steps["worker"] |= {Sweeping, EXAMINING}
     _configured[:] = [app]
     app.finalize(auto=True)  # takes up the tasks that `shared_task` has declared
     return app
@@ -47,7 +50,7 @@ def build(settings: Settings) -> Celery:
     app = Celery("noukai_worker", set_as_current=False)
     app.config_from_object(conf.alone(settings))
     app.conf.task_queues = _queues()
-    app.steps["worker"].add(Sweeping)
+    app.steps["worker"] |= {Sweeping, EXAMINING}
     app.finalize(auto=True)  # takes up the tasks that `shared_task` has declared
     return app
 
