@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery
-from celery.backends.base import DisabledBackend
 
 from ..tasks.base import FlowTask
 from ..tasks.sweeping import Sweeping
@@ -29,7 +28,7 @@ def look_at(app: Celery) -> App:
     tasks = {name: task for name, task in app.tasks.items() if not name.startswith("celery.")}
     return App(
         sweeps=Sweeping in app.steps["worker"],
-        results=not isinstance(app.backend, DisabledBackend),
+        results=(app.backend_cls or app.conf.result_backend or "disabled") not in ("disabled", "disabled://"),
         conf={name: app.conf[name] for name in _JUDGED},
         ours=tuple(_task(app, task) for _, task in sorted(tasks.items()) if isinstance(task, FlowTask)),
         theirs=tuple(_task(app, task) for _, task in sorted(tasks.items()) if not isinstance(task, FlowTask)),

@@ -12,8 +12,8 @@ from ..settings import address
 from .facts import Broker, Server, Worker
 from .servers import WITHIN, examine
 
-_REPLIES_WITHIN = 1.0
-"""Seconds; Celery cannot know how many workers there are, so it waits that long."""
+_ROLL_CALL = 1.5
+"""Seconds; nobody knows how many workers there are, so it takes that long."""
 
 
 def look_at(app: Celery, queues: Iterable[str], store: Server) -> Broker:
@@ -25,8 +25,11 @@ def look_at(app: Celery, queues: Iterable[str], store: Server) -> Broker:
         "write_timeout": WITHIN,
     }
     options = dict(app.conf.broker_transport_options or {})
-    with app.connection_for_read(connect_timeout=WITHIN) as named:
-        transport, shown = str(named.transport.driver_type), address(named.as_uri())
+    try:
+        with app.connection_for_read(connect_timeout=WITHIN) as named:
+            transport, shown = str(named.transport.driver_type), address(named.as_uri())
+    except Exception:  # noqa: BLE001 - whatever kombu makes of a URL; its text may hold a part of the password
+        return Broker("unknown", "broker_url", "the URL cannot be read, or its transport is not installed", options)
     known = {name: value for name, value in quick.items() if name.startswith("socket") == (transport == "redis")}
     with app.connection_for_read(connect_timeout=WITHIN, transport_options=known) as connection:
         try:
@@ -61,9 +64,11 @@ def _waiting(connection: Connection, queues: Iterable[str]) -> dict[str, int]:
 def live_workers(app: Celery) -> tuple[Worker, ...]:
     """Every worker that answers within a moment. Raises what the broker's client raises."""
     with app.connection_for_write(connect_timeout=WITHIN) as connection:
-        inspect = app.control.inspect(timeout=_REPLIES_WITHIN, connection=connection)
-        stats, queues = inspect.stats() or {}, inspect.active_queues() or {}
-    return tuple(_worker(name, stats[name], queues.get(name) or ()) for name in sorted(stats))
+        stats = app.control.inspect(timeout=_ROLL_CALL, connection=connection).stats() or {}
+        names = sorted(stats)
+        known = app.control.inspect(names, limit=len(names), timeout=WITHIN, connection=connection)
+        queues = (known.active_queues() if names else None) or {}
+    return tuple(_worker(name, stats[name], queues.get(name) or ()) for name in names)
 
 
 def _worker(name: str, stats: Any, queues: Iterable[Any]) -> Worker:

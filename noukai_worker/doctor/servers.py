@@ -36,8 +36,8 @@ def look_at(url: str) -> Server:
     """The server that keeps the runs. Raises nothing: what goes wrong is a fact."""
     try:
         client = connect(url)
-    except ValueError as error:
-        return Server(address(url), trouble=str(error))
+    except ValueError:  # its text, and what can be made of the URL, may hold a part of the password
+        return Server("NOUKAI_REDIS_URL", trouble="the URL cannot be read: percent-encode what is special in user and password")
     try:
         return examine(client, address(url), writes=True)
     finally:

@@ -75,7 +75,7 @@ def times(facts: Facts) -> Iterator[Finding]:
         yield warning(
             "failed_retention_short",
             "settings",
-            f"failed runs are kept for {s.failed_retention:g} s only, others for {s.retention:g} s: they can be redriven for less long",
+            f"failed runs are kept for {s.failed_retention:g} s, others for {s.retention:g} s: then nobody can redrive them",
             "NOUKAI_WORKER_FAILED_RETENTION: 604800 is the default",
         )
 
