@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 import redis
-from redis.exceptions import NoPermissionError, NoScriptError, RedisError
+from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
 from ..runs import keys
 
 COMMANDS: tuple[tuple[str, ...], ...] = (
+    ("SET", "$1", "1", "PX", "10000"),
     ("PEXPIRE", "$1", "10000"),
     ("DEL", "$1"),
     ("TIME",),
-    ("SET", "$1", "1", "PX", "10000"),
     ("EXISTS", "$1"),
     ("PTTL", "$1"),
     ("HSET", "$2", "n", "1"),
@@ -55,12 +55,14 @@ def probe(client: redis.Redis) -> Probed:
     commands = (*COMMANDS, ("PUBLISH", keys.channel(run_id), "1"))
     script = (files(__package__) / "probe.lua").read_text(encoding="utf-8")
     denied = [name for name, tried in _CALLS.items() if not tried(client, script)]
+    if not _subscribes(client, keys.channel(run_id)):
+        denied.append("SUBSCRIBE")
     refuses = None
     try:
         answers = client.eval(script, len(scratch), *scratch, json.dumps(commands))
     except NoPermissionError:
         return Probed(("EVAL", *denied), None)
-    except redis.ResponseError as error:
+    except ResponseError as error:
         return Probed(tuple(denied), _line(error))
     for (command, *_), answer in zip(commands, answers, strict=False):
         said = answer.decode(errors="replace") if isinstance(answer, bytes) else str(answer)
@@ -68,18 +70,16 @@ def probe(client: redis.Redis) -> Probed:
             denied.append(command)
         elif said:
             refuses = refuses or said.partition("script:")[0].strip()
-    if not _subscribes(client, keys.channel(run_id)):
-        denied.append("SUBSCRIBE")
     return Probed(tuple(denied), refuses)
 
 
-def _knows_evalsha(client: redis.Redis, _: str) -> bool:
+def _calls(client: redis.Redis, _: str) -> bool:
     try:
         client.evalsha("0" * 40, 0)
-    except NoScriptError:
-        return True
     except NoPermissionError:
         return False
+    except (NoScriptError, ResponseError):  # no such script; or a reason that the probe itself will meet
+        return True
     return True
 
 
@@ -88,12 +88,12 @@ def _loads(client: redis.Redis, script: str) -> bool:
         client.script_load(script)
     except NoPermissionError:
         return False
-    except RedisError:  # another reason, which the probe itself will meet
+    except ResponseError:
         return True
     return True
 
 
-_CALLS = {"EVALSHA": _knows_evalsha, "SCRIPT|LOAD": _loads}
+_CALLS = {"EVALSHA": _calls, "SCRIPT|LOAD": _loads}
 
 
 def _subscribes(client: redis.Redis, channel: str) -> bool:

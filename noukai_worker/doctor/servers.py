@@ -37,7 +37,9 @@ def look_at(url: str) -> Server:
     try:
         client = connect(url)
     except ValueError:  # its text, and what can be made of the URL, may hold a part of the password
-        return Server("NOUKAI_REDIS_URL", trouble="the URL cannot be read: percent-encode what is special in user and password")
+        return Server(
+            "NOUKAI_REDIS_URL", trouble="the URL cannot be read: percent-encode what is special in user and password"
+        )
     try:
         return examine(client, address(url), writes=True)
     finally:

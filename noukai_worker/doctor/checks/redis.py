@@ -73,8 +73,8 @@ def _services(server: Server) -> Iterator[Finding]:
         yield problem(
             "commands_denied",
             "store",
-            f"this user may not use {', '.join(server.denied)} on noukai:* (keys and channels)",
-            f"ACL SETUSER NAME {grants} ~noukai:* &noukai:*",
+            f"this user may not use {', '.join(server.denied)} on keys and channels noukai:*",
+            f"ACL SETUSER NAME {grants} (with ~noukai:* and &noukai:*)",
         )
 
 

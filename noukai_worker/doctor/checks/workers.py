@@ -8,7 +8,7 @@ from ..facts import Facts, Worker
 from ..finding import Finding, note, problem, warning
 
 STREAM, EXECUTE = "noukai.stream", "noukai.execute"
-_POOL = "CELERY_CUSTOM_WORKER_POOL=noukai_worker.pool:TaskPool celery worker -P custom, or noukai-worker stream"
+_POOL = "CELERY_CUSTOM_WORKER_POOL=noukai_worker.pool:TaskPool"
 _ENOUGH = 4
 """Celery's own multiplier: from here on nobody has thought of long tasks."""
 
@@ -54,7 +54,7 @@ def _kind(worker: Worker, facts: Facts) -> Iterator[Finding]:
             "foreign_pool",
             worker.name,
             f"{worker.pool} takes one of {worker.places} places for each stream, and gives none back when it stops",
-            f"-Q {EXECUTE} here, and for {STREAM} a worker of its own: {_POOL}",
+            f"consume {queues.get(STREAM, STREAM)} with noukai-worker stream, or celery worker -P custom and {_POOL}",
         )
     if worker.on_loop:
         blocking = sorted(set(worker.queues) - {queue for name, queue in queues.items() if name != EXECUTE} - {STREAM})

@@ -214,7 +214,9 @@ RIGHT: list[Facts] = [
 ]
 
 
-@pytest.mark.parametrize(("facts", "code", "severity"), WRONG, ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("facts", "code", "severity"), WRONG, ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_what_is_wrong_is_named_once_with_its_remedy(facts: Facts, code: str, severity: str) -> None:
     (found,) = judge(facts)
     assert (found.code, found.severity) == (code, severity)
