@@ -114,11 +114,12 @@ def test_celery_finds_the_step_by_its_name() -> None:
 
 
 def test_a_start_does_not_wait_for_the_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
-    looks, may_end = threading.Event(), threading.Event()
+    looks, may_end, ended = threading.Event(), threading.Event(), threading.Event()
 
     def slow(*_: object) -> None:
         looks.set()
-        may_end.wait(30)
+        may_end.wait(5)
+        ended.set()
 
     monkeypatch.setattr(step, "_look", slow)
     queues = SimpleNamespace(consume_from={"noukai.stream": None})
@@ -130,8 +131,10 @@ def test_a_start_does_not_wait_for_the_doctor(monkeypatch: pytest.MonkeyPatch) -
         "stream@a", "noukai_worker.pool.taskpool:TaskPool", True, ("noukai.stream",), 7, 7
     )
     step.Examining(worker).start(worker)
+    assert not ended.is_set()
     assert looks.wait(10)
     may_end.set()
+    assert ended.wait(10)
 
 
 def test_a_doctor_that_fails_is_a_line_in_the_log(
