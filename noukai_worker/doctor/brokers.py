@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any
 
 from celery import Celery
@@ -62,13 +63,23 @@ def _waiting(connection: Connection, queues: Iterable[str]) -> dict[str, int]:
 
 
 def live_workers(app: Celery) -> tuple[Worker, ...]:
-    """Every worker that answers within a moment. Raises what the broker's client raises."""
+    """Every worker that answers within a moment; two of one name are two. Raises what the broker's client raises."""
     with app.connection_for_write(connect_timeout=WITHIN) as connection:
-        stats = app.control.inspect(timeout=_ROLL_CALL, connection=connection).stats() or {}
-        names = sorted(stats)
-        known = app.control.inspect(names, limit=len(names), timeout=WITHIN, connection=connection)
-        queues = (known.active_queues() if names else None) or {}
-    return tuple(_worker(name, stats[name], queues.get(name) or ()) for name in names)
+        stats = _answers(app, connection, "stats", timeout=_ROLL_CALL)
+        names = sorted({name for name, _ in stats})
+        # Now it is known how many answers there will be, and nobody waits for more.
+        asked = {"destination": names, "limit": len(stats), "timeout": WITHIN}
+        queues = dict(_answers(app, connection, "active_queues", **asked)) if names else {}
+    return tuple(_worker(name, said, queues.get(name) or ()) for name, said in sorted(stats, key=itemgetter(0)))
+
+
+def _answers(app: Celery, connection: Connection, command: str, **how: Any) -> list[tuple[str, Any]]:
+    replies = app.control.broadcast(command, reply=True, connection=connection, **how) or []
+    return [(str(name), said) for reply in replies for name, said in reply.items() if not _failed(said)]
+
+
+def _failed(said: Any) -> bool:
+    return isinstance(said, dict) and "error" in said
 
 
 def _worker(name: str, stats: Any, queues: Iterable[Any]) -> Worker:
@@ -76,7 +87,9 @@ def _worker(name: str, stats: Any, queues: Iterable[Any]) -> Worker:
     return Worker(
         name=name,
         pool=str(pool.get("implementation", "unknown")),
-        on_loop="draining" in pool,  # what our asyncio pool, or a subclass of it, says of itself
+        # What our pools, and subclasses of them, say of themselves.
+        ours="draining" in pool,
+        on_loop="draining" in pool and "waiting" in pool,
         queues=tuple(queue["name"] for queue in queues),
         places=int(pool.get("max-concurrency") or 1),
         prefetch=stats.get("prefetch_count"),

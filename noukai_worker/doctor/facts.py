@@ -113,10 +113,11 @@ class App:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A live worker. `pool` is its class, `module:Class`; `on_loop`, whether that is our asyncio pool."""
+    """A live worker. `pool` is its class, `module:Class`; `ours`: one of this package's; `on_loop`: the asyncio one."""
 
     name: str
     pool: str
+    ours: bool
     on_loop: bool
     queues: tuple[str, ...]
     places: int

@@ -8,7 +8,7 @@ from typing import Any
 
 from celery import bootsteps
 
-from ..pool import TaskPool
+from ..pool import TaskPool, ThreadPool
 from ..settings import Settings, current
 from . import gathering
 from .checks import judge
@@ -37,6 +37,7 @@ def _itself(worker: Any) -> Worker:
     return Worker(
         name=str(worker.hostname),
         pool=f"{kind.__module__}:{kind.__qualname__}",
+        ours=isinstance(worker.pool, TaskPool | ThreadPool),
         on_loop=isinstance(worker.pool, TaskPool),
         queues=tuple(worker.app.amqp.queues.consume_from),
         places=places,

@@ -82,7 +82,7 @@ def times(facts: Facts) -> Iterator[Finding]:
 
 def stopping(facts: Facts) -> Iterator[Finding]:
     """What a worker takes to stop, against what is around it; which cannot be seen from inside."""
-    grace = facts.settings.drain_grace
+    grace, calls = facts.settings.drain_grace, facts.settings.execute_grace
     if grace >= STOPS_WITHIN - 1:
         yield warning(
             "drain_long",
@@ -94,9 +94,9 @@ def stopping(facts: Facts) -> Iterator[Finding]:
         yield note(
             "stop_grace",
             "process",
-            f"how long this container may take to stop cannot be seen from inside (Docker: {STOPS_WITHIN:g} s unless told)",
-            "stop_grace_period or terminationGracePeriodSeconds over NOUKAI_WORKER_DRAIN_GRACE, "
-            "for execute runs over how long a call takes",
+            f"a streaming worker takes up to {grace:g} s to stop, one for execute runs up to {calls + grace:g} s; how long this "
+            f"container has cannot be seen from inside (Docker: {STOPS_WITHIN:g} s unless told, Kubernetes: 30 s)",
+            "a stop_grace_period or terminationGracePeriodSeconds over that",
         )
 
 

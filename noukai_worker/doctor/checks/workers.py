@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from ..facts import Facts, Worker
 from ..finding import Finding, note, problem, warning
 
 STREAM, EXECUTE = "noukai.stream", "noukai.execute"
-_POOL = "CELERY_CUSTOM_WORKER_POOL=noukai_worker.pool:TaskPool"
+_POOL = "CELERY_CUSTOM_WORKER_POOL=noukai_worker.pool"
 _ENOUGH = 4
 """Celery's own multiplier: from here on nobody has thought of long tasks."""
 
@@ -24,6 +25,14 @@ def workers(facts: Facts) -> Iterator[Finding]:
             "the workers were not looked at: this app does not speak to them (worker_enable_remote_control)",
             "run the doctor with an app that does, or read the workers' logs: each says the same at its start",
         )
+    for name, count in Counter(worker.name for worker in facts.workers).items():
+        if count > 1:
+            yield warning(
+                "same_name",
+                name,
+                f"{count} workers have this name: Flower and inspect take them for one, and see only one of them",
+                "give each a name of its own: --name, or celery worker -n",
+            )
     for worker in facts.workers:
         yield from _kind(worker, facts)
 
@@ -54,7 +63,7 @@ def _kind(worker: Worker, facts: Facts) -> Iterator[Finding]:
             "foreign_pool",
             worker.name,
             f"{worker.pool} takes one of {worker.places} places for each stream, and gives none back when it stops",
-            f"consume {queues.get(STREAM, STREAM)} with noukai-worker stream, or celery worker -P custom and {_POOL}",
+            f"consume {queues.get(STREAM, STREAM)} with noukai-worker stream, or celery worker -P custom and {_POOL}:TaskPool",
         )
     if worker.on_loop:
         blocking = sorted(set(worker.queues) - {queue for name, queue in queues.items() if name != EXECUTE} - {STREAM})
@@ -71,7 +80,14 @@ def _kind(worker: Worker, facts: Facts) -> Iterator[Finding]:
             "unfit_pool",
             worker.name,
             f"execute runs block, and the pool {worker.pool} is not made for that",
-            "noukai-worker worker, or celery worker -P threads",
+            f"noukai-worker worker, or celery worker -P custom and {_POOL}:ThreadPool",
+        )
+    elif executes and not streams and not worker.ours:
+        yield warning(
+            "foreign_pool",
+            worker.name,
+            f"{worker.pool} cannot end a call: a worker that stops waits for it, and a cancelled run's goes on",
+            f"noukai-worker worker, or celery worker -P custom and {_POOL}:ThreadPool",
         )
     if (streams or executes) and _hoards(worker):
         many = f"{worker.prefetch} messages" if worker.prefetch else "any number of messages"

@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[3]
 
 STREAM = Task("noukai.stream", "noukai.stream")
 EXECUTE = Task("noukai.execute", "noukai.execute")
-ON_LOOP = Worker("stream@a", "noukai_worker.pool.taskpool:TaskPool", True, ("noukai.stream",), 1000, 1000)
-THREADS = Worker("execute@a", "celery.concurrency.thread:TaskPool", False, ("noukai.execute",), 32, 32)
+ON_LOOP = Worker("stream@a", "noukai_worker.pool.taskpool:TaskPool", True, True, ("noukai.stream",), 1000, 1000)
+THREADS = Worker("execute@a", "noukai_worker.pool.threads:ThreadPool", True, False, ("noukai.execute",), 32, 32)
 SETTINGS = Settings(redis_url="redis://db.example/0", api_key=SecretStr("nk_1"))
 
 SOUND = Facts(
@@ -150,14 +150,24 @@ WRONG: list[tuple[Facts, str, str]] = [
     (configured(result_expires=3600), "results_expire_early", "warning"),
     (workers(), "nobody_works", "warning"),
     (replace(broker(waiting={"noukai.stream": 3}), workers=()), "nobody_works", "problem"),
+    (workers(ON_LOOP, THREADS, THREADS), "same_name", "warning"),
     (workers(ON_LOOP), "queue_unattended", "warning"),
     (replace(broker(waiting={"noukai.execute": 3}), workers=(ON_LOOP,)), "queue_unattended", "problem"),
     (app(ours=(STREAM, EXECUTE, replace(EXECUTE, name="noukai.job", queue="slow"))), "queue_unattended", "warning"),
     (replace(SOUND, workers=(), everyone=False), "workers_unseen", "note"),
-    (workers(THREADS, replace(THREADS, queues=("noukai.stream",))), "foreign_pool", "problem"),
+    (workers(THREADS, replace(THREADS, name="b", queues=("noukai.stream",))), "foreign_pool", "problem"),
     (workers(replace(ON_LOOP, queues=("noukai.stream", "noukai.execute"))), "blocks_loop", "problem"),
     (workers(THREADS, replace(ON_LOOP, queues=("noukai.stream", "celery"))), "blocks_loop", "warning"),
-    (workers(ON_LOOP, replace(THREADS, pool="celery.concurrency.gevent:TaskPool")), "unfit_pool", "warning"),
+    (
+        workers(ON_LOOP, replace(THREADS, pool="celery.concurrency.gevent:TaskPool", ours=False)),
+        "unfit_pool",
+        "warning",
+    ),
+    (
+        workers(ON_LOOP, replace(THREADS, pool="celery.concurrency.prefork:TaskPool", ours=False)),
+        "foreign_pool",
+        "warning",
+    ),
     (workers(ON_LOOP, replace(THREADS, prefetch=128)), "hoards", "warning"),
     (workers(replace(ON_LOOP, prefetch=0), THREADS), "hoards", "warning"),
     (settings(api_key=None), "no_key", "warning"),
@@ -204,8 +214,8 @@ RIGHT: list[Facts] = [
     configured(broker_connection_max_retries=0),
     app(ours=(replace(STREAM, time_limit=7200.0), EXECUTE)),
     app(ours=(STREAM, replace(EXECUTE, queue=None))),
-    workers(ON_LOOP, replace(THREADS, pool="celery.concurrency.prefork:TaskPool")),
-    workers(ON_LOOP, THREADS, Worker("shop@a", "celery.concurrency.gevent:TaskPool", False, ("celery",), 4, 0)),
+    workers(ON_LOOP, replace(THREADS, pool="shop.pool:Subclass")),
+    workers(ON_LOOP, THREADS, Worker("shop@a", "celery.concurrency.gevent:TaskPool", False, False, ("celery",), 4, 0)),
     replace(SOUND, workers=(THREADS,), everyone=False, process=Process(256, worker=True)),
     settings(api_key=None, credentials={"acme": "nk_2"}),
     replace(SOUND, named={}),

@@ -128,7 +128,7 @@ def test_a_start_does_not_wait_for_the_doctor(monkeypatch: pytest.MonkeyPatch) -
         app=SimpleNamespace(amqp=SimpleNamespace(queues=queues)),
     )  # fmt: skip
     assert step._itself(worker) == Worker(
-        "stream@a", "noukai_worker.pool.taskpool:TaskPool", True, ("noukai.stream",), 7, 7
+        "stream@a", "noukai_worker.pool.taskpool:TaskPool", True, True, ("noukai.stream",), 7, 7
     )
     step.Examining(worker).start(worker)
     assert not ended.is_set()
