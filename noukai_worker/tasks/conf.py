@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..settings import Settings
+from . import rabbitmq
 
 EXECUTE_QUEUE = "noukai.execute"
 STREAM_QUEUE = "noukai.stream"
@@ -51,10 +52,8 @@ def redis_transport() -> dict[str, Any]:
 
 def alone(settings: Settings) -> dict[str, Any]:
     """The whole configuration of the stand-alone app."""
-    options = redis_transport() if settings.broker.startswith(("redis", "unix")) else {}
-    return needed(settings) | {
+    return needed(settings) | _broker(settings.broker) | {
         "broker_url": settings.broker,
-        "broker_transport_options": options,
         "result_backend": settings.redis_url,
         "task_default_queue": EXECUTE_QUEUE,
         "task_serializer": "json",
@@ -65,3 +64,9 @@ def alone(settings: Settings) -> dict[str, Any]:
         "worker_hijack_root_logger": True,
         "worker_redirect_stdouts": False,
     }
+
+
+def _broker(url: str) -> dict[str, Any]:
+    if rabbitmq.spoken_at(url):
+        return rabbitmq.alone()
+    return {"broker_transport_options": redis_transport()} if url.startswith(("redis", "unix")) else {}
