@@ -13,6 +13,7 @@ from ..settings import Settings
 from . import conf, rabbitmq
 from . import execute as _execute  # noqa: F401 - declares its task
 from . import stream as _stream  # noqa: F401 - declares its task
+from .declaring import Declaring
 from .sweeping import Sweeping
 
 _configured: list[Celery] = []
@@ -29,11 +30,11 @@ def configure(app: Celery, settings: Settings | None = None) -> Celery:
     changes = conf.needed(settings)
     changes["result_backend_transport_options"] |= app.conf.result_backend_transport_options or {}
     changes["task_routes"] = _routes(app.conf.task_routes, changes["task_routes"])
-    if rabbitmq.spoken_by(app):
-        changes |= rabbitmq.needed()
-    app.conf.update(changes)
-    if rabbitmq.spoken_by(app):
+    quorum = rabbitmq.spoken_by(app)
+    app.conf.update(changes | (rabbitmq.needed() if quorum else {}))
+    if quorum:
         _add_queues(app)
+        app.steps["worker"].add(Declaring)
     app.steps["worker"].add(Sweeping)
     _configured[:] = [app]
     app.finalize(auto=True)  # takes up the tasks that `shared_task` has declared
@@ -50,7 +51,10 @@ def build(settings: Settings) -> Celery:
     """A Celery app of this project alone."""
     app = Celery("noukai_worker", set_as_current=False)
     app.config_from_object(conf.alone(settings))
-    app.conf.task_queues = _queues(rabbitmq.spoken_at(settings.broker))
+    quorum = rabbitmq.spoken_at(settings.broker)
+    app.conf.task_queues = _queues(quorum)
+    if quorum:
+        app.steps["worker"].add(Declaring)
     app.steps["worker"].add(Sweeping)
     app.finalize(auto=True)  # takes up the tasks that `shared_task` has declared
     return app
@@ -69,8 +73,7 @@ def adopt_default() -> None:
 
 def _queues(quorum: bool) -> list[Any]:
     # Each with an exchange of its own: queues that share the default exchange and key would each get every message.
-    names = (conf.EXECUTE_QUEUE, conf.STREAM_QUEUE)
-    return [rabbitmq.queue(name) if quorum else Queue(name, Exchange(name), routing_key=name) for name in names]
+    return [rabbitmq.queue(name) if quorum else Queue(name, Exchange(name), routing_key=name) for name in conf.QUEUES]
 
 
 def _add_queues(app: Celery) -> None:

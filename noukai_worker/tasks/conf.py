@@ -9,6 +9,7 @@ from . import rabbitmq
 
 EXECUTE_QUEUE = "noukai.execute"
 STREAM_QUEUE = "noukai.stream"
+QUEUES = (EXECUTE_QUEUE, STREAM_QUEUE)
 
 VISIBILITY_TIMEOUT = 300
 """Seconds. A message that comes back while its run goes on does no harm (law 4); one that a dead worker held is wanted soon."""
@@ -52,18 +53,22 @@ def redis_transport() -> dict[str, Any]:
 
 def alone(settings: Settings) -> dict[str, Any]:
     """The whole configuration of the stand-alone app."""
-    return needed(settings) | _broker(settings.broker) | {
-        "broker_url": settings.broker,
-        "result_backend": settings.redis_url,
-        "task_default_queue": EXECUTE_QUEUE,
-        "task_serializer": "json",
-        "result_serializer": "json",
-        "accept_content": ["json"],
-        "enable_utc": True,
-        "timezone": "UTC",
-        "worker_hijack_root_logger": True,
-        "worker_redirect_stdouts": False,
-    }
+    return (
+        needed(settings)
+        | _broker(settings.broker)
+        | {
+            "broker_url": settings.broker,
+            "result_backend": settings.redis_url,
+            "task_default_queue": EXECUTE_QUEUE,
+            "task_serializer": "json",
+            "result_serializer": "json",
+            "accept_content": ["json"],
+            "enable_utc": True,
+            "timezone": "UTC",
+            "worker_hijack_root_logger": True,
+            "worker_redirect_stdouts": False,
+        }
+    )
 
 
 def _broker(url: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 from celery import Celery
 from kombu import Exchange, Producer, Queue
+from kombu.exceptions import OperationalError
 from kombu.pools import ProducerPool
 
 DELIVERIES: Final = 20
@@ -66,8 +67,6 @@ def alone() -> dict[str, Any]:
     return needed() | {
         "broker_heartbeat": HEARTBEAT,
         "broker_transport_options": {"read_timeout": _ANSWER_WITHIN, "write_timeout": _ANSWER_WITHIN},
-        # A delay is a deadline in the run store; what Celery sets up for delays is only there for those who send by name.
-        "broker_native_delayed_delivery_queue_type": "classic",
         # From 4.3 on RabbitMQ refuses queues that are neither durable nor exclusive. Exclusive ones would lock out a worker that
         # comes back under its name before the broker has noticed that its old connection is dead.
         "control_queue_durable": True,
@@ -78,25 +77,23 @@ def alone() -> dict[str, Any]:
 def publish(app: Celery, send: Callable[[Producer, float], Any]) -> Any:
     """Call `send(producer, confirm_timeout)` and return its value; when it returns, the broker has the message.
 
-    A pooled connection that has died meanwhile is replaced, once. A broker that does not answer is not asked twice. Raises what
-    the broker's client raises.
+    A pooled connection that has died meanwhile is replaced, and `send` called again. A broker that does not answer is not asked
+    twice. Raises what the broker's client raises, as Celery wraps it.
     """
-    try:
-        return _once(app, send)
-    except TimeoutError:
-        raise
-    except app.connection_for_write().recoverable_connection_errors:
-        return _once(app, send)
-
-
-def _once(app: Celery, send: Callable[[Producer, float], Any]) -> Any:
     with _producers(app).acquire(block=True, timeout=CONFIRMED_WITHIN) as producer:
+        pooled = producer.connection.connected
         try:
             return send(producer, CONFIRMED_WITHIN)
-        except Exception:
-            # A confirmation that comes late would be taken for that of the next message.
+        except Exception as error:
+            # An answer that comes late would be taken for that to the next message.
             producer.connection.collect()
-            raise
+            producer.revive(producer.connection)
+            died = isinstance(error, OperationalError) and not isinstance(
+                error.__cause__, TimeoutError | BlockingIOError
+            )
+            if not (pooled and died):
+                raise
+        return send(producer, CONFIRMED_WITHIN)
 
 
 _pools: WeakKeyDictionary[Celery, ProducerPool] = WeakKeyDictionary()

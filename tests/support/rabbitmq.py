@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from amqp.exceptions import AMQPError
+from amqp.exceptions import AMQPError, NotFound
 from kombu import Connection
 
 from tests.support.processes import Process, free_port, until
@@ -103,10 +103,16 @@ class RabbitServer(Process):
         """As an operator may, or a network that breaks."""
         self.ctl("close_all_connections", "a test")
 
-    def messages(self, queue: str) -> int:
-        """How many it has, ready and unacknowledged; 0 if there is no such queue."""
-        rows = (row.split("\t") for row in self.ctl("list_queues", "name", "messages", "--no-table-headers").splitlines())
-        return next((int(count) for name, count in rows if name == queue), 0)
+    def ready(self, queue: str) -> int:
+        """How many messages wait in it, not counting those that a worker holds; 0 if there is no such queue."""
+        with Connection(self.url) as connection, contextlib.suppress(NotFound):
+            return int(connection.default_channel.queue_declare(queue, passive=True).message_count)
+        return 0
+
+    def kinds(self) -> dict[str, str]:
+        """The type of each queue."""
+        rows = self.ctl("list_queues", "name", "type", "--no-table-headers").splitlines()
+        return {name: kind for name, _, kind in (row.partition("\t") for row in rows)}
 
     def delete_queues(self, *names: str) -> None:
         with Connection(self.url) as connection:
