@@ -46,3 +46,4 @@ def test_a_worker_that_has_reconnected_works_at_full_width(house: House, rabbit_
     second = [slow(n, "execute", seconds=3.0) for n in range(4, 8)]
     until(lambda: running(house, second), "it is full again")
     was_once(house, first + second)
+    connected(worker, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 import time
@@ -21,6 +22,7 @@ from tests.support.rabbitmq import RabbitServer
 from tests.support.slow_runs import was_once
 
 pytestmark = pytest.mark.integration
+ROOT = Path(__file__).parents[3]
 
 
 def test_a_stopping_worker_leaves_one_message_for_each_run(house: House, rabbit_server: RabbitServer) -> None:
@@ -135,6 +137,20 @@ configure(app)
         assert rabbit_server.kinds().get("celery") is None, "it consumes from nothing else"
     assert "Traceback" not in worker.output()
     assert "Failed" not in worker.output()
+
+
+def test_the_permissions_that_the_documentation_names_are_enough(house: House, rabbit_server: RabbitServer) -> None:
+    told = re.search(r"configure, write and read `(.*)` \|", (ROOT / "docs" / "brokers.md").read_text())
+    assert told
+    allowed = told[1].replace("\\|", "|")
+    rabbit_server.ctl("set_permissions", "guest", allowed, allowed, allowed)
+    try:
+        worker = house.worker("stream")
+        was_once(house, [enqueue("acme/demo/hello-world", message="x")])
+        assert apps.current().control.ping(timeout=5, limit=1)
+    finally:
+        rabbit_server.ctl("set_permissions", "guest", ".*", ".*", ".*")
+    assert "ACCESS_REFUSED" not in worker.output()
 
 
 def test_a_worker_refuses_a_queue_of_another_kind_and_says_what_to_do(
