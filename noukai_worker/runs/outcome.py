@@ -86,7 +86,7 @@ NOTHING = Progress()
 
 def answered(reply: Reply) -> Progress:
     """The write of a worker that has answered the flow's tool calls by itself; another one need not answer them again."""
-    ids = [result.get("toolCallId") for result in reply.results]
+    ids = [result.get("toolCallId") for result in reply.results or ()]
     return Progress([operations.entry(EntryType.RESUMED, {"tool_call_ids": ids})], reply=reply)
 
 

@@ -185,8 +185,8 @@ class FlowTask(Task):  # type: ignore[misc] # Celery has no types
         if isinstance(verdict, policy.Hopeless) and verdict.failure.code == "internal_error":
             logger.error("run %s: an error of this program", claimed.lease.run_id, exc_info=error)
         match verdict:
-            case policy.Hopeless(failure):
-                return outcome.Failed(failure, settled)
+            case policy.Hopeless(failure, known):
+                return outcome.Failed(failure, settled and known)
             case policy.Again(failure, floor):
                 return self.again(failure, claimed, floor, settled=settled)
             case policy.Unknown(failure) if claimed.request.alone_in_session:

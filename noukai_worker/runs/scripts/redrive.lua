@@ -24,8 +24,8 @@ unbury(dead, id)
 -- Executions of a life that is over do not count for the next one; one of which nobody knows yet does.
 if r[9] == '0' then
   redis.call('HINCRBY', run, 'life', 1)
-  if r[11] == 'job' then
-    redis.call('HDEL', run, 'execution_id')
+  if r[11] ~= 'stream' then
+    redis.call('HDEL', run, 'execution_id', 'reply')
   end
 end
 requeue(id, tonumber(r[4]), tonumber(r[6]), pickup)
