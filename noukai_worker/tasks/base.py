@@ -210,7 +210,9 @@ class FlowTask(Task):  # type: ignore[misc] # Celery has no types
     ) -> outcome.Outcome:
         """Another attempt, if one is left; `floor` in seconds. What is not `settled` may be found out by a few attempts more."""
         settings = current()
-        most = (claimed.request.max_attempts or settings.max_attempts) + (0 if settled else FINDERS)
+        most = (claimed.request.max_attempts or settings.max_attempts) + (
+            0 if settled or self.mode == "stream" else FINDERS
+        )
         if claimed.attempts >= most:
             return outcome.Failed(failure, settled)
         pause = policy.backoff(

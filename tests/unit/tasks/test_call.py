@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator
 from typing import Any
 
-import fakeredis
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 
 from noukai_sdk.testing import Exchange, ScriptedTransport
 from noukai_worker import tools
-from noukai_worker.runs import RunRequest, RunStore, keys, operations, outcome
-from noukai_worker.runs.answers import Claimed, Unsent
-from noukai_worker.settings import Settings, adopt
+from noukai_worker.runs import outcome
 from noukai_worker.stream import LeaseLost
-from noukai_worker.tasks import clients
-from noukai_worker.tasks.call import PaidCall, Stopped
-from noukai_worker.tasks.execute import execute_flow
-from noukai_worker.tasks.leases import HeldCall
+from noukai_worker.tasks.call import Stopped
+
+from .stage import Stage, code, session
 
 SESSION = "/api/v1/seq/sessions/"
 CALLS = [{"id": "t1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}]
@@ -30,76 +23,6 @@ PAUSE = Exchange.json(
         "toolCallMessages": [], "toolCalls": CALLS, "accumulatedOutputs": {}, "flowId": "F", "blockCount": 1,
     }
 )  # fmt: skip
-
-
-def session(*statuses: str) -> Exchange:
-    steps = [{"stepId": "s1", "status": "completed", "outputSnapshot": "found"}]
-    return Exchange.json(
-        {
-            "sessionId": "s",
-            "executions": [
-                {"executionId": f"e{n}", "status": status, "steps": steps} for n, status in enumerate(statuses)
-            ],
-        }
-    )
-
-
-class Stage:
-    """A run, and attempts at it whose worker asks a script."""
-
-    def __init__(self, store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.store = store
-        self._monkeypatch = monkeypatch
-        self.script = ScriptedTransport([])
-        self.position = 0
-
-    def enqueue(self, **fields: Any) -> None:
-        request = RunRequest.build(flow="acme/demo/x", mode="execute", message="m", **fields)
-        limits = {"retention": 60, "pickup": 10, "max_attempts": 8, "max_age": 100, "max_entries": 100}
-        self.store.perform(operations.create("r", request, token="t", **limits))  # type: ignore[arg-type]
-
-    def take(self, *exchanges: Exchange) -> tuple[PaidCall, HeldCall]:
-        """The next attempt; the service's answers to it are these."""
-        self.script = ScriptedTransport(exchanges)
-        place = (os.getpid(), "default")
-        self._monkeypatch.setitem(clients._clients, place, self.script.client())
-        claim = operations.claim("r", claim_id=os.urandom(4).hex(), lease=10, worker="w")
-        claimed = self.store.perform(claim)
-        assert isinstance(claimed, Claimed), claimed
-        return PaidCall(execute_flow, claimed), HeldCall(self.store, claimed.lease, extend=10, on_loss=print)
-
-    def attempt(self, *exchanges: Exchange) -> outcome.Outcome:
-        call, held = self.take(*exchanges)
-        end = outcome.readable(call.make(held))
-        held.close(end, pickup=10)
-        self.script.assert_done()
-        return end
-
-    def lose_worker(self) -> None:
-        """The lease of the attempt that was taken runs out, or its retry is due, and a sweeper comes by."""
-        while not isinstance(self.store.perform(operations.overdue("r", pickup=10, lease=10)), Unsent):
-            self.store.client.hset(keys.run("r"), "deadline", 1)
-
-    def redrive(self) -> None:
-        self.store.perform(operations.redrive("r", pickup=10))
-
-    @property
-    def paths(self) -> list[str]:
-        return [request.url.path for request in self.script.requests]
-
-
-@pytest.fixture
-def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    monkeypatch.setattr(tools, "_functions", {})
-    adopt(Settings(tool_rounds=2))
-    with contextlib.closing(fakeredis.FakeRedis()) as client:
-        yield Stage(RunStore("redis://unused", client=client), monkeypatch)
-    adopt(None)
-
-
-def code(end: outcome.Outcome) -> str:
-    assert isinstance(end, outcome.Failed | outcome.Retrying), end
-    return end.failure.code
 
 
 def test_the_first_attempt_asks_nothing(stage: Stage) -> None:
