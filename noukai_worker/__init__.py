@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .client import Run, acancel, aenqueue, cancel, enqueue, recent, show
+    from .client import Run, acancel, aenqueue, cancel, enqueue, lift_pause, limits, recent, show
     from .runs import Entry, RunView, State
     from .settings import Settings
     from .subscriber import subscribe
@@ -40,6 +40,8 @@ __all__ = [
     "configure",
     "enqueue",
     "execute_flow",
+    "lift_pause",
+    "limits",
     "recent",
     "show",
     "stream_flow",
@@ -57,6 +59,8 @@ _ROOMS = {
     "cancel": "client",
     "configure": "tasks.app",
     "enqueue": "client",
+    "lift_pause": "client",
+    "limits": "client",
     "execute_flow": "tasks.execute",
     "recent": "client",
     "show": "client",

@@ -22,6 +22,8 @@ from ..runs import Failure, Mode, RunRequest, State, operations, outcome, shared
 from ..runs.answers import Claimed, Refused
 from ..settings import current
 from . import dispatch, policy
+from .admission import TurnedAway
+from .usher import usher
 
 logger = get_task_logger(__name__)
 
@@ -31,14 +33,6 @@ _KEPT = frozenset(
      "stamped_headers", "time_limit"}
 )  # fmt: skip
 """Options of `apply_async` that every message of a run carries."""
-
-
-class TurnedAway(Exception):
-    """The claim was refused: the message came twice, late or too early. `state` is the run's."""
-
-    def __init__(self, state: State) -> None:
-        super().__init__(state)
-        self.state = state
 
 
 class FlowTask(Task):  # type: ignore[misc] # Celery has no types
@@ -184,7 +178,10 @@ class FlowTask(Task):  # type: ignore[misc] # Celery has no types
             return outcome.Failed(Failure("outcome_unknown", text))
         if isinstance(verdict, policy.Hopeless):
             return outcome.Failed(verdict.failure)
-        return self.again(verdict.failure, claimed, verdict.floor if isinstance(verdict, policy.Again) else None)
+        floor = verdict.floor if isinstance(verdict, policy.Again) else None
+        if floor:  # whoever is asked to wait, waits with all that use the credential
+            usher(self.app).pause(request.credential, floor)
+        return self.again(verdict.failure, claimed, floor)
 
     def again(self, failure: Failure, claimed: Claimed, floor: float | None) -> outcome.Outcome:
         """Another attempt, if one is left; `floor` in seconds."""

@@ -16,7 +16,8 @@ from ..runs import Failure, RunStore, operations, outcome, shared
 from ..runs.answers import Claimed, Fenced
 from ..settings import current
 from . import dispatch
-from .base import FlowTask, TurnedAway
+from .admission import Admission, TurnedAway
+from .base import FlowTask
 from .clients import client
 from .leases import keeper
 
@@ -40,11 +41,18 @@ def execute_flow(self: ExecuteTask, flow: str, message: str | None = None, **fie
     unrecorded = self.ensure_recorded()
     if unrecorded:
         _insist(store, dispatch.record(unrecorded, settings))
-    claim = operations.claim(self.request.id, claim_id=self.claim_id(), lease=settings.lease, worker=self.worker)
+    admission = Admission(self)
     try:
-        claimed = self.claimed(_insist(store, claim))
+        with admission.granted(_insist(store, admission.operation)):
+            return _claim_and_call(self, store)
     except TurnedAway as refusal:
         return self.report(refusal.state)
+
+
+def _claim_and_call(self: ExecuteTask, store: RunStore) -> Any:
+    settings = current()
+    claim = operations.claim(self.request.id, claim_id=self.claim_id(), lease=settings.lease, worker=self.worker)
+    claimed = self.claimed(_insist(store, claim))
     with keeper(store, settings.lease).keep(claimed.lease):
         end = outcome.readable(_call(self, claimed))
         closing = outcome.close(claimed.lease, claimed.lease.position, end, pickup=settings.pickup)

@@ -14,7 +14,8 @@ from ..runs.answers import Claimed
 from ..settings import current
 from ..stream import Engine, HeldRun, LeaseLost, open_stream, relay
 from . import dispatch
-from .base import FlowTask, TurnedAway
+from .admission import Admission, TurnedAway
+from .base import FlowTask
 
 
 class StreamTask(FlowTask):
@@ -50,6 +51,13 @@ async def _claim_and_relay(task: StreamTask, engine: Engine) -> Any:
     unrecorded = task.ensure_recorded()
     if unrecorded:
         await engine.writer.perform(dispatch.record(unrecorded, settings))
+    admission = Admission(task)
+    with admission.granted(await engine.writer.perform(admission.operation)):
+        return await _claimed_attempt(task, engine)
+
+
+async def _claimed_attempt(task: StreamTask, engine: Engine) -> Any:
+    settings = current()
     claim = operations.claim(task.request.id, claim_id=task.claim_id(), lease=settings.lease, worker=task.worker)
     answer, interruption = await engine.writer.carry_out(claim)
     claimed = task.claimed(answer)

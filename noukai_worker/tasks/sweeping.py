@@ -1,4 +1,4 @@
-"""Puts a sweeper into every Celery worker, as a step of its start."""
+"""Puts a sweeper and an usher into every Celery worker, as a step of its start."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from celery import bootsteps
-from celery.signals import task_revoked
+from celery.signals import task_revoked, worker_shutdown
 
 from ..errors import InvalidRequest, RunFinished, RunNotFound
 from ..runs import operations, shared
@@ -15,6 +15,7 @@ from ..sweeper import Sweeper
 from . import clients
 from .base import FlowTask
 from .dispatch import end, send
+from .usher import usher
 
 
 class Sweeping(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no types
@@ -40,6 +41,10 @@ class Sweeping(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no t
             end=lambda ended: end(app, ended),
         )
         self._sweeper.start()
+        settings = current()
+        usher(app).tend({"default", *settings.credentials, *settings.limits})
+        # Only when the pool is empty: permits are given back until then.
+        worker_shutdown.connect(lambda **_: usher(app).stop(), weak=False, dispatch_uid="noukai-usher")
         task_revoked.connect(_cancel, weak=False, dispatch_uid="noukai")
 
     def stop(self, worker: Any) -> None:  # noqa: ARG002 - Celery's signature

@@ -25,6 +25,8 @@ def test_the_names_are_locked() -> None:
         "configure",
         "enqueue",
         "execute_flow",
+        "lift_pause",
+        "limits",
         "recent",
         "show",
         "stream_flow",
