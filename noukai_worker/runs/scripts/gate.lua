@@ -8,7 +8,7 @@ local gate, held, ring, waiting, sent, places = unpack(KEYS)
 -- Messages of one room that are on their way. Each that arrives calls the next one; few enough for a newcomer's turn to come soon.
 local WINDOW = 8
 -- A rate may be used up to so many ms in advance: runs begin in small groups, and no second has many more than the rate.
-local SLACK = 100
+local SLACK = 50
 -- After a pause: so many in the first second, then twice as many in each, for so many ms.
 local FIRST, RAMP = 2, 8000
 -- A message that nobody picks up is sent again after ever longer pauses, at last of so many ms.

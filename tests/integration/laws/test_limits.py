@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from datetime import datetime
 
 import pytest
 
@@ -16,6 +18,7 @@ from tests.support.processes import until
 
 pytestmark = pytest.mark.integration
 FLOW, LONG = "acme/demo/hello-world", "acme/demo/load"
+STORM = 300
 MODES: tuple[Mode, ...] = ("stream", "execute")
 
 
@@ -26,6 +29,10 @@ def limit(**limits: float) -> dict[str, str]:
 def long_run(seconds: float, mode: Mode = "stream", **fields: object) -> Run:
     parameters = {"steps": 1, "events": 10, "interval": seconds / 10, "bytes": 20}
     return enqueue(LONG, message="x", mode=mode, parameters=parameters, **fields)  # type: ignore[arg-type]
+
+
+def moment(at: str) -> float:
+    return datetime.fromisoformat(at).timestamp()
 
 
 def calls(house: House) -> list[float]:
@@ -72,7 +79,7 @@ def test_a_rate_is_kept_by_all_workers_together(house: House) -> None:
     moments = calls(house)
     assert len(moments) == 40
     busiest = max(sum(1 for other in moments if 0 <= other - moment < 1.0) for moment in moments)
-    assert busiest <= 13, "ten a second, and a tenth of a second's worth in advance"
+    assert busiest <= 13, "ten a second; between the gate and the service they may draw closer together"
     assert 3.0 < moments[-1] - moments[0] < 8.0, "and it is used"
 
 
@@ -80,27 +87,30 @@ def test_a_rate_is_kept_by_all_workers_together(house: House) -> None:
 def test_a_429_storm_stops_everybody_and_ends_gently(
     house: House, mode: Mode, record_property: Callable[[str, object], None]
 ) -> None:
-    runs = [enqueue(FLOW, message="x", mode=mode) for _ in range(150)]
-    house.flow_server.order(times=1000, status=429, retry_after=4)
-    house.worker(mode)
-    house.worker(mode)
+    runs = [enqueue(FLOW, message="x", mode=mode) for _ in range(STORM)]
+    house.flow_server.order(times=10_000, status=429, retry_after=4)
+    for _ in range(2):
+        house.worker(mode, NOUKAI_WORKER_STREAM_CONCURRENCY="50")
     until(lambda: limits()[0].paused_until, "the credential is paused")
     house.flow_server._control("DELETE", "manners")
     assert {view.state for view in house.wait(*(run.id for run in runs))} == {State.COMPLETED}
+
     requests = house.flow_server.counts()["requests"]
     stormy = [request["at"] for request in requests if request["status"] == 429]
-    moments = calls(house)
-    quiet = [moment for moment in moments if stormy[0] + 0.5 < moment < stormy[0] + 4.0]
-    after = [moment for moment in moments if moment >= stormy[0] + 4.0]
-    seconds = per_second(after, after[0])
+    over = stormy[0] + 4.0
+    begun = sorted(moment(entry.at) for run in runs for entry in house.log(run.id) if entry.type == "run.started")
+    late = [round(at - stormy[0], 3) for at in begun if stormy[0] + 0.2 < at < over]
+    after = [at for at in calls(house) if at >= over]
+    seconds = per_second(after, over)
     record_property("calls_per_second_after_the_pause", seconds)
-    print(f"\n{mode}: {len(stormy)} calls met the 429, 0 until it was over, then per second {seconds}")  # noqa: T201 - figures for the README
-    assert quiet == []
-    assert min(after) - stormy[0] < 6.0
+    last = max(stormy) - stormy[0]
+    print(f"\n{mode}: {len(stormy)} calls were on their way, for {last:.2f} s; none during the pause; then {seconds}")  # noqa: T201 - figures for the README
+    assert late == [], "nothing begins during the pause"
+    assert [at for at in calls(house) if stormy[0] + 1.0 < at < over] == [], "and nothing arrives that had begun before"
+    assert after[0] - over < 2.0
     assert seconds[0] <= 4
-    assert all(now <= 2.5 * before + 3 for before, now in zip(seconds, seconds[1:], strict=False))
-    unharmed = [run for run in runs if house.view(run.id).attempt == 1]
-    assert len(unharmed) >= len(runs) - len(stormy)
+    assert all(now <= 2.5 * before + 3 for before, now in itertools.pairwise(seconds))
+    assert sum(house.view(run.id).attempt == 1 for run in runs) >= len(runs) - len(stormy), "who waits has no attempt"
 
 
 def test_one_tenants_thousands_do_not_delay_anothers_ten(
