@@ -57,7 +57,11 @@ class Admission:
             yield
             return
         usher(self._app).hold(self._gate, self._run_id)
+        refused = False
         try:
             yield
+        except TurnedAway:
+            refused = answer.new
+            raise
         finally:
-            usher(self._app).leave(self._gate, self._run_id)
+            usher(self._app).leave(self._gate, self._run_id, refused=refused)

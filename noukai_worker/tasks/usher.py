@@ -12,6 +12,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from queue import Empty, SimpleQueue
 
@@ -40,18 +41,19 @@ def gate_of(settings: Settings, credential: str, mode: str) -> Gate:
 class Usher(threading.Thread):
     """A daemon thread; `send` publishes a run's message. Its methods may be called from any thread, and return at once."""
 
-    def __init__(self, settings: Settings, *, send: Callable[[answers.Unsent], None]) -> None:
+    def __init__(
+        self, settings: Settings, *, send: Callable[[answers.Unsent], None], store: RunStore | None = None
+    ) -> None:
         super().__init__(name="noukai-usher", daemon=True)
         self._settings, self._send = settings, send
-        self._store = RunStore(settings.redis_url, answer_within=settings.answer_within)
+        self._store = store or RunStore(settings.redis_url, answer_within=settings.answer_within)
         self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._held: defaultdict[Gate, set[str]] = defaultdict(set)
-        self._ended: defaultdict[Gate, set[str]] = defaultdict(set)
+        self._ended: defaultdict[Gate, dict[str, bool]] = defaultdict(dict)
         self._pauses: dict[str, float] = {}
         self._due: dict[Gate, float] = {}
         self._tended: list[Gate] = []
         self._renewal = 0.0
-        self.start()
 
     def tend(self, credentials: set[str]) -> None:
         """Look after these for as long as the process lives, and not only while runs of this process come and go."""
@@ -62,12 +64,12 @@ class Usher(threading.Thread):
         """An attempt has begun with a permit: renew it."""
         self._orders.put(lambda: self._held[gate].add(run_id))
 
-    def leave(self, gate: Gate, run_id: str) -> None:
-        """It has ended: give the permit back, and call the next."""
+    def leave(self, gate: Gate, run_id: str, *, refused: bool = False) -> None:
+        """It has ended: give the permit back, and call the next. `refused`: it came to nothing, whatever the run is doing."""
 
         def order() -> None:
             self._held[gate].discard(run_id)
-            self._ended[gate].add(run_id)
+            self._ended[gate][run_id] = refused
             for room in ROOMS:  # they share the permits
                 self._due[gate_of(self._settings, gate.credential, room)] = 0.0
 
@@ -88,13 +90,11 @@ class Usher(threading.Thread):
         self.join(timeout=self._settings.drain_grace)
 
     def run(self) -> None:
-        """Carry out orders, renew permits and call whoever is due, until stopped; nothing that Redis does ends it."""
+        """Work round by round until stopped; nothing that Redis does ends it."""
         pause = 0.0
-        going = True
-        while going:
-            going = self._take_orders(pause)
+        while self._take_orders(pause):
             try:
-                pause = self._round()
+                pause = self.round()
             except StoreUnavailable as error:
                 logger.warning("%s; waiting runs are called when it is back", error)
                 pause = self._settings.sweep_interval
@@ -104,18 +104,21 @@ class Usher(threading.Thread):
         self._store.close()
 
     def _take_orders(self, pause: float) -> bool:
-        end = time.monotonic() + pause
-        while True:
-            try:
-                order = self._orders.get(timeout=max(0.0, end - time.monotonic()))
-            except Empty:
-                return True
-            if order is None:
-                return False
-            order()
-            end = 0.0  # take what else there is, and go
+        """Wait `pause` seconds for the first; False if it is time to end."""
+        with suppress(Empty):
+            while True:
+                order = self._orders.get(timeout=pause)
+                if order is None:
+                    with suppress(StoreUnavailable):
+                        self.round()
+                    return False
+                order()
+                pause = 0.0
+        return True
 
-    def _round(self) -> float:
+    def round(self) -> float:
+        """Carry out what was ordered, renew permits, and call whoever is due; the seconds until the next round."""
+        self._take_orders(0.0)
         settings = self._settings
         for credential, until in list(self._pauses.items()):
             gate = gate_of(settings, credential, "stream")
@@ -135,7 +138,7 @@ class Usher(threading.Thread):
 
     def _call_due(self, gate: Gate) -> None:
         settings = self._settings
-        ended = [run_id for run_id in self._ended.get(gate, ()) if self._has_left(run_id)]
+        ended = [run_id for run_id, refused in self._ended[gate].items() if refused or self._has_left(run_id)]
         gone: list[str] = []
         while True:
             release = operations.release(gate, pickup=settings.pickup, ended=ended, gone=gone)
@@ -155,7 +158,15 @@ class Usher(threading.Thread):
         return self._store.perform(operations.state(run_id)) not in (State.RUNNING, State.QUEUED)
 
     def _call(self, run_id: str) -> bool:
-        unsent = self._store.perform(operations.turn(run_id, pickup=self._settings.pickup))
+        """Send its message; False if it has no business in the room any more."""
+        try:
+            unsent = self._store.perform(operations.turn(run_id, pickup=self._settings.pickup))
+        except StoreUnavailable:
+            raise
+        except Exception:
+            # Its record is damaged: it is left to the sweepers, and the others are not kept waiting.
+            logger.exception("run %s could not be called", run_id)
+            return False
         if unsent is None:
             return False
         try:
@@ -167,8 +178,10 @@ class Usher(threading.Thread):
 
 @cache
 def usher(app: Celery) -> Usher:
-    """The usher of this process, made on first use."""
-    return Usher(current(), send=lambda unsent: dispatch.publish(app, unsent))
+    """The usher of this process, started on first use."""
+    made = Usher(current(), send=lambda unsent: dispatch.publish(app, unsent))
+    made.start()
+    return made
 
 
 os.register_at_fork(after_in_child=usher.cache_clear)

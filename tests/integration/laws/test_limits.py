@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import time
 from collections import Counter
@@ -108,8 +107,7 @@ def test_a_429_storm_stops_everybody_and_ends_gently(
     assert late == [], "nothing begins during the pause"
     assert [at for at in calls(house) if stormy[0] + 1.0 < at < over] == [], "and nothing arrives that had begun before"
     assert after[0] - over < 2.0
-    assert seconds[0] <= 4
-    assert all(now <= 2.5 * before + 3 for before, now in itertools.pairwise(seconds))
+    assert all(now <= 4 * 2**n + 2 for n, now in enumerate(seconds)), "few in the first second, then twice as many"
     assert sum(house.view(run.id).attempt == 1 for run in runs) >= len(runs) - len(stormy), "who waits has no attempt"
 
 
