@@ -143,13 +143,14 @@ def lifetime(settings: Settings) -> float:
 
 def _forward(app: Celery, run_id: str, request: RunRequest, options: Mapping[str, Any], *, first: bool) -> None:
     """Send the message now, or when it is the run's turn. Whoever brings a run calls the one whose turn it is."""
-    called: tuple[str, ...] | None = None
+    if first and request.tenant is None:
+        _publish(app, run_id, request, options)
+        return
     settings = current()
     store = shared(settings.redis_url)
-    if request.tenant is not None or not first:
-        gate = operations.Gate(request.credential, operations.room_of(request.mode), lifetime(settings))
-        enter = operations.enter(gate, run_id, tenant=request.tenant, again=not first, pickup=settings.pickup)
-        called = store.perform(enter)
+    gate = operations.Gate(request.credential, operations.room_of(request.mode), lifetime(settings))
+    enter = operations.enter(gate, run_id, tenant=request.tenant, again=not first, pickup=settings.pickup)
+    called = store.perform(enter)
     for one in (run_id,) if called is None else called:
         if one == run_id:
             _publish(app, run_id, request, options, first=first)
@@ -159,7 +160,7 @@ def _forward(app: Celery, run_id: str, request: RunRequest, options: Mapping[str
                 publish(app, unsent)
 
 
-def _publish(app: Celery, run_id: str, request: RunRequest, options: Mapping[str, Any], *, first: bool) -> None:
+def _publish(app: Celery, run_id: str, request: RunRequest, options: Mapping[str, Any], *, first: bool = True) -> None:
     task = app.tasks[f"noukai.{request.mode}"]
     headers = {**(options.get("headers") or {}), RECORDED: True} | ({} if first else {AGAIN: True})
     task.publish(*arguments(request), run_id, {"add_to_parent": first, **_PUBLISH, **options, "headers": headers})

@@ -21,7 +21,7 @@ ROOMS: tuple[Room, ...] = ("stream", "execute")
 
 def room_of(mode: str) -> Room:
     """Which workers run this mode: each kind has a room of its own, so that none waits for the other."""
-    return "stream" if mode == "stream" else "execute"
+    return "execute" if mode == "execute" else "stream"
 
 
 @dataclass(frozen=True, slots=True)

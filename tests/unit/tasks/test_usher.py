@@ -60,7 +60,8 @@ def held(client: fakeredis.FakeRedis) -> list[bytes]:
 
 def test_the_gate_of_a_credential_has_its_limit_and_others_have_none() -> None:
     assert GATE.limit == Limit(concurrency=1)
-    assert gate_of(SETTINGS, "acme", "job") == Gate("acme", "execute", GATE.ttl, UNLIMITED)
+    assert gate_of(SETTINGS, "acme", "execute") == Gate("acme", "execute", GATE.ttl, UNLIMITED)
+    assert gate_of(SETTINGS, "acme", "job").room == "stream", "a job is asked after, not blocked in"
 
 
 def test_a_permit_that_comes_back_calls_the_next(usher: Usher, store: RunStore, sent: list[str]) -> None:
