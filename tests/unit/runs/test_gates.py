@@ -79,6 +79,28 @@ def test_no_more_than_the_limit_hold_a_permit_and_who_comes_too_late_waits(store
     assert release(store, gate, ended=["b", "c"]).run_ids == ("d", "e")
 
 
+def test_nobody_overtakes_those_who_wait_though_a_permit_is_free(store: RunStore) -> None:
+    gate = limited(concurrency=1)
+    admit(store, gate, "a")
+    admit(store, gate, "b")
+    release(store, gate, limit=0, ended=["a"])
+    assert admit(store, gate, "new").now is False
+    assert release(store, gate).run_ids == ("b",)
+
+
+def test_a_tenants_run_that_was_not_called_waits_behind_those_who_do(store: RunStore) -> None:
+    enter(store, "a")
+    assert admit(store, PLAIN, "sent by name", "b").now is False
+    assert release(store).run_ids == ("a", "sent by name")
+
+
+def test_a_message_that_comes_twice_waits_once(store: RunStore) -> None:
+    gate = limited(concurrency=1)
+    admit(store, gate, "a")
+    assert [admit(store, gate, "b").now for _ in range(3)] == [False] * 3
+    assert look(store, gate).waiting == {"stream": {"": 1}}
+
+
 def test_permits_of_a_dead_worker_come_back_with_its_lease(store: RunStore) -> None:
     gate = limited(concurrency=1)
     assert admit(store, gate, "a", lease=0.05).now
