@@ -140,6 +140,16 @@ def test_the_permits_of_a_killed_worker_come_back(house: House) -> None:
     assert at_once(house) <= 2
 
 
+def test_a_permit_that_nobody_gives_back_runs_out_with_its_lease(house: House) -> None:
+    victim = house.worker("stream", **limit(concurrency=1))
+    held, waiting = long_run(30), long_run(0.1)
+    until(lambda: limits()[0].waiting["stream"] == {"": 1}, "the other waits")
+    house.worker("stream", **limit(concurrency=1))
+    victim.kill()
+    held.cancel()
+    house.wait(waiting.id, within=15)
+
+
 def test_a_worker_that_is_redeployed_hands_its_permits_on(house: House) -> None:
     first = house.worker("stream", **limit(concurrency=2))
     held = [long_run(3) for _ in range(2)]
