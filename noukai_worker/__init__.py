@@ -15,12 +15,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .client import Run, acancel, aenqueue, cancel, enqueue, lift_pause, limits, recent, show
+    from .client import Run, acancel, aenqueue, aresume, cancel, enqueue, lift_pause, limits, recent, resume, show
+    from .dead_runs import Redriven, adead, aredrive, aredrive_all, dead, redrive, redrive_all
     from .runs import Entry, RunView, State
     from .settings import Settings
     from .subscriber import subscribe
     from .tasks.app import configure
     from .tasks.execute import execute_flow
+    from .tasks.job import job_flow
     from .tasks.stream import stream_flow
 
     celery_app: Any
@@ -28,21 +30,31 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Entry",
+    "Redriven",
     "Run",
     "RunView",
     "Settings",
     "State",
     "__version__",
     "acancel",
+    "adead",
     "aenqueue",
+    "aredrive",
+    "aredrive_all",
+    "aresume",
     "cancel",
     "celery_app",
     "configure",
+    "dead",
     "enqueue",
     "execute_flow",
+    "job_flow",
     "lift_pause",
     "limits",
     "recent",
+    "redrive",
+    "redrive_all",
+    "resume",
     "show",
     "stream_flow",
     "subscribe",
@@ -50,19 +62,29 @@ __all__ = [
 
 _ROOMS = {
     "Entry": "runs",
+    "Redriven": "dead_runs",
     "Run": "client",
     "RunView": "runs",
     "Settings": "settings",
     "State": "runs",
     "acancel": "client",
+    "adead": "dead_runs",
     "aenqueue": "client",
+    "aredrive": "dead_runs",
+    "aredrive_all": "dead_runs",
+    "aresume": "client",
     "cancel": "client",
     "configure": "tasks.app",
+    "dead": "dead_runs",
     "enqueue": "client",
     "lift_pause": "client",
     "limits": "client",
     "execute_flow": "tasks.execute",
+    "job_flow": "tasks.job",
     "recent": "client",
+    "redrive": "dead_runs",
+    "redrive_all": "dead_runs",
+    "resume": "client",
     "show": "client",
     "stream_flow": "tasks.stream",
     "subscribe": "subscriber",
@@ -78,7 +100,7 @@ def __getattr__(name: str) -> Any:
         return version("noukai-worker")
     if name not in _ROOMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in ("execute_flow", "stream_flow"):
+    if name in ("execute_flow", "job_flow", "stream_flow"):
         import_module(".tasks.app", __name__).adopt_default()
     found = getattr(import_module(f".{_ROOMS[name]}", __name__), name)
     globals()[name] = found

@@ -5,6 +5,7 @@
 
 from . import keys, operations, outcome
 from .model import (
+    FINDERS,
     TERMINAL_TYPES,
     TRANSITIONS,
     Checkpoint,
@@ -19,8 +20,10 @@ from .model import (
 )
 from .request import Mode, RunRequest
 from .store import AsyncRunStore, RunStore, shared
+from .tool_results import ToolResults
 
 __all__ = [
+    "FINDERS",
     "TERMINAL_TYPES",
     "TRANSITIONS",
     "AsyncRunStore",
@@ -35,6 +38,7 @@ __all__ = [
     "RunStore",
     "RunView",
     "State",
+    "ToolResults",
     "keys",
     "operations",
     "outcome",

@@ -67,6 +67,9 @@ class EntryType(StrEnum):
     CANCELLED = "run.cancelled"
 
 
+FINDERS = 3
+"""Attempts beyond a run's limit that may find out what became of its last paid call, and make none."""
+
 TERMINAL_TYPES = frozenset({EntryType.COMPLETED, EntryType.FAILED, EntryType.CANCELLED})
 
 
@@ -180,12 +183,18 @@ class RunView:
             "metadata": self.metadata,
             "result": self.result,
             "error": {"code": failure.code, "message": failure.message} if failure else None,
+            "waiting_for": self.waiting_for,
         }
 
     @property
     def result(self) -> Any:
         """The flow's output; None unless the run is completed."""
         return self.last.data.get("result") if self.state is State.COMPLETED else None
+
+    @property
+    def waiting_for(self) -> list[Any] | None:
+        """The tool calls that are to be answered, as the service sent them (WIRE 3.2); None unless the run is paused."""
+        return (self.last.data.get("tool_calls") or []) if self.state is State.PAUSED else None
 
     @property
     def failure(self) -> Failure | None:

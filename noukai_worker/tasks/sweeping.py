@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 from celery import bootsteps
-from celery.signals import task_revoked, worker_shutdown
+from celery.signals import worker_shutdown
 
-from ..errors import InvalidRequest, RunFinished, RunNotFound
-from ..runs import operations, shared
+from .. import tools
+from ..errors import InvalidRequest
 from ..settings import current
 from ..sweeper import Sweeper
-from . import clients
-from .base import FlowTask
+from . import clients, revoking
 from .dispatch import end, send
 from .usher import usher
 
@@ -26,6 +24,7 @@ class Sweeping(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no t
     def __init__(self, worker: Any, **_: Any) -> None:
         try:
             clients.check(current())
+            tools.load(current().include)
         except InvalidRequest as error:
             # A worker with a typo in its settings would turn every run of the queue into a failure.
             raise SystemExit(f"error: {error}") from None
@@ -45,7 +44,7 @@ class Sweeping(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no t
         usher(app).tend({"default", *settings.credentials, *settings.limits})
         # Only when the pool is empty: permits are given back until then.
         worker_shutdown.connect(lambda **_: usher(app).stop(), weak=False, dispatch_uid="noukai-usher")
-        task_revoked.connect(_cancel, weak=False, dispatch_uid="noukai")
+        revoking.listen(app)
 
     def stop(self, worker: Any) -> None:  # noqa: ARG002 - Celery's signature
         """Stop it, and wait for the round that is under way."""
@@ -53,11 +52,3 @@ class Sweeping(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no t
             self._sweeper.stop()
 
     terminate = stop
-
-
-def _cancel(sender: Any, request: Any, **_: Any) -> None:
-    # Flower's button and `AsyncResult.revoke`: a run whose message Celery throws away has ended, and its log says so.
-    if not isinstance(sender, FlowTask):
-        return
-    with suppress(RunFinished, RunNotFound):
-        shared(current().redis_url, current().answer_within).perform(operations.cancel(request.id, reason="revoked"))

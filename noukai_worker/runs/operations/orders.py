@@ -41,7 +41,7 @@ def resume(run_id: str, *, position: int, results: Sequence[Mapping[str, Any]], 
             raise RunNotPaused(run_id, text(answer[1]))
         return Unsent(run_id, RunRequest.stored(answer[1]), text(answer[2]))
 
-    data = to_json({"tool_call_ids": [result.get("tool_call_id") for result in results]})
+    data = to_json({"tool_call_ids": [result.get("toolCallId") for result in results]})
     return Operation("resume", write_keys(run_id), (run_id, position, to_json(results), ms(pickup), data), decode)
 
 

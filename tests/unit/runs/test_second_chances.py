@@ -17,7 +17,7 @@ from .words import claimed, create, end, given, log, make_overdue, sweep, write
 
 EXECUTE = RunRequest.build(flow="acme/demo/two-step", mode="execute")
 WAITING: dict[str, Any] = {"step_id": "s1", "tool_calls": [{"id": "t1"}], "execution_id": "e"}
-RESULTS: list[dict[str, Any]] = [{"tool_call_id": "t1", "content": "18 °C"}]
+RESULTS: list[dict[str, Any]] = [{"toolCallId": "t1", "content": "18 °C"}]
 BOOM = Failure("boom", 'it "broke"\n')
 
 
