@@ -68,6 +68,11 @@ def peek(run_id: str) -> Operation[RunView | None]:
     return Operation(shown.script, shown.keys, shown.args, decode)
 
 
+def state(run_id: str) -> Operation[State | None]:
+    """The state that a run is in; None if it is gone."""
+    return Operation("state", read_keys(run_id), (), lambda answer: State(text(answer)) if answer else None)
+
+
 def read(run_id: str, *, after: int, limit: int) -> Operation[Page]:
     """Up to `limit` entries after a position. Raises RunNotFound, RunExpired, PositionAhead, EntriesTrimmed (law 7)."""
 
