@@ -130,6 +130,11 @@ class Failure:
     code: str
     message: str
 
+    def __post_init__(self) -> None:
+        # Others say it, and it must be written down: lone surrogates are not text.
+        for name in ("code", "message"):
+            object.__setattr__(self, name, getattr(self, name).encode(errors="replace").decode())
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:

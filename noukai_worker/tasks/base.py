@@ -23,6 +23,7 @@ from ..runs.answers import Claimed, Refused
 from ..settings import current
 from . import dispatch, policy
 from .admission import TurnedAway
+from .leases import insist
 from .usher import usher
 
 logger = get_task_logger(__name__)
@@ -149,7 +150,8 @@ class FlowTask(Task):  # type: ignore[misc] # Celery has no types
         known = ignored or isinstance(self.app.backend, DisabledBackend)  # then nobody waits, and nothing can be asked
         if state in (State.COMPLETED, State.FAILED) and not known and not self.AsyncResult(run_id).ready():
             # Its worker died between the run's record and Celery's: chains and chords still wait.
-            view = pool.in_thread(shared(current().redis_url).perform, operations.show(run_id))
+            store = shared(current().redis_url, current().answer_within)
+            view = pool.in_thread(insist, store, operations.show(run_id))
             if view.failure:
                 raise RunFailed(run_id, view.failure.code, view.failure.message, view.attempt)
             return view.result
