@@ -23,6 +23,9 @@ class Writer:
         self.store = RunStore(url)
         self._leases: dict[str, tuple[Lease, int]] = {}
 
+    def close(self) -> None:
+        self.store.close()
+
     def new(self, *, max_entries: int = 100_000, token: str = "t", retention: float = 600.0) -> str:
         run_id = str(uuid.uuid4())
         request = RunRequest.build(flow="acme/demo/hello", message="x")
