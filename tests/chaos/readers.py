@@ -1,0 +1,116 @@
+"""Readers over HTTP: plain sockets and a line scanner, so that hundreds cost little, and none of our own reading code is trusted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from .evidence import ENDS, Accepted, moment
+
+# Some of these processes wake up when the machine lets them: lag is measured from the entry's own time.
+
+
+@dataclass
+class Reader:
+    """Follows one run to its end through any number of connections; what it saw, and how late."""
+
+    run: Accepted
+    port: int
+    seqs: list[int] = field(default_factory=list)
+    lags: list[float] = field(default_factory=list)
+    statuses: list[int] = field(default_factory=list)
+    ended: bool = False
+    connections: int = 0
+
+    async def follow(self) -> None:
+        """Until the terminal entry; comes back with its position whenever it is cut off."""
+        while not self.ended:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                await self.once()
+            await asyncio.sleep(0.0 if self.ended else 0.1)
+
+    async def once(self, leave_after: int | None = None) -> None:
+        """One connection; left after so many entries, if given."""
+        reader, writer = await connect(self.port, self.run, self.seqs[-1] if self.seqs else 0)
+        self.connections += 1
+        left = leave_after
+        try:
+            status = int((await reader.readline() or b"HTTP/1.1 0").split()[1])
+            self.statuses.append(status)
+            if status == 204:
+                self.ended = True
+            while status == 200 and (line := await reader.readline()):
+                if line.startswith(b"data: {"):
+                    self._take(json.loads(line[6:]))
+                    left = left and left - 1
+                    if self.ended or left == 0:
+                        return
+        finally:
+            writer.close()
+
+    def _take(self, entry: dict[str, Any]) -> None:
+        if "seq" not in entry:
+            return
+        self.lags.append(time.time() - moment(entry))
+        self.seqs.append(entry["seq"])
+        self.ended = entry["type"] in ENDS
+
+    @property
+    def whole(self) -> bool:
+        """Whether it got 1, 2, 3 … to the end."""
+        return self.ended and self.seqs == list(range(1, len(self.seqs) + 1))
+
+
+async def connect(
+    port: int, run: Accepted, after: int, *, buffer: int | None = None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Ask for a run's events. `buffer` bytes is all that the kernel holds for us, if given."""
+    sock = socket.socket()
+    sock.setblocking(False)
+    if buffer:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+    except BaseException:
+        sock.close()
+        raise
+    reader, writer = await asyncio.open_connection(sock=sock, limit=buffer or 1 << 20)
+    head = f"GET /runs/{run.id}/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {run.token}\r\n"
+    writer.write(f"{head}Last-Event-ID: {after}\r\n\r\n".encode())
+    return reader, writer
+
+
+class Audience(threading.Thread):
+    """Readers in a loop of their own, beside a row that does other things."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(name="audience")
+        self.port, self.readers = port, list[Reader]()
+        self._loop = asyncio.new_event_loop()
+        self._tasks = set[asyncio.Task[None]]()
+
+    def run(self) -> None:
+        """The loop, until `close`."""
+        self._loop.run_forever()
+        for task in self._tasks:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*self._tasks, return_exceptions=True))
+        self._loop.close()
+
+    def attend(self, run: Accepted) -> Reader:
+        """One more reader."""
+        reader = Reader(run, self.port)
+        self.readers.append(reader)
+        self._loop.call_soon_threadsafe(lambda: self._tasks.add(self._loop.create_task(reader.follow())))
+        return reader
+
+    def close(self) -> None:
+        """Send everybody away."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self.join()
