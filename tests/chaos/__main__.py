@@ -20,7 +20,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="./run chaos", description="Play the rows of the chaos suite in their long form."
     )
-    parser.add_argument("--row", action="append", choices=list(ROWS), help="only this row (repeatable)")
+    parser.add_argument("--row", action="append", metavar="N", help="only this row (repeatable)")
     parser.add_argument("--short", action="store_true", help="the short form, as in the tests")
     parser.add_argument("--minutes", type=float, help="how long, for rows that take a while")
     parser.add_argument("--runs", type=int, help="how many runs, for rows that count them")
@@ -30,8 +30,8 @@ def main() -> int:
     scale = Scale(long=not options.short, runs=options.runs, minutes=options.minutes)
     played = []
     with tempfile.TemporaryDirectory(prefix="noukai-chaos-") as name:
-        for row in options.row or ROWS:
-            print(f"row {row}: {ROWS[row].TITLE} (load {os.getloadavg()[0]:.1f})", file=sys.stderr, flush=True)
+        for row in _chosen(parser, options.row):
+            print(f"row {row}: {ROWS[row].title} (load {os.getloadavg()[0]:.1f})", file=sys.stderr, flush=True)
             figures = play(row, scale, (options.keep or Path(name)) / f"row-{row}")
             played.append(figures)
             print(
@@ -45,6 +45,13 @@ def main() -> int:
     if options.json:
         options.json.write_text(json.dumps([figures.json() for figures in played], indent=1))
     return int(any(figures.red for figures in played))
+
+
+def _chosen(parser: argparse.ArgumentParser, wanted: list[str] | None) -> list[str]:
+    chosen = [row for row in ROWS if not wanted or row in wanted or row.rstrip("p") in wanted]
+    if not chosen:
+        parser.error(f"there is no such row; there are: {', '.join(ROWS)}")
+    return chosen
 
 
 def play(row: str, scale: Scale, folder: Path) -> Figures:

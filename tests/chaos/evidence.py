@@ -33,6 +33,7 @@ class Record:
 
     run: Accepted
     ids: tuple[str, ...]
+    raw: tuple[bytes, ...]
     entries: Entries
 
     @property
@@ -113,10 +114,9 @@ def records(client: redis.Redis, runs: Sequence[Accepted]) -> list[Record]:
     """The runs with their logs."""
     found = []
     for run in runs:
-        raw: Any = client.xrange(f"noukai:{{{run.id}}}:log")
-        found.append(
-            Record(run, tuple(id_.decode() for id_, _ in raw), [json.loads(item[b"entry"]) for _, item in raw])
-        )
+        items: Any = client.xrange(f"noukai:{{{run.id}}}:log")
+        raw = tuple(item[b"entry"] for _, item in items)
+        found.append(Record(run, tuple(id_.decode() for id_, _ in items), raw, [json.loads(entry) for entry in raw]))
     return found
 
 
@@ -161,7 +161,9 @@ def judge(
             figures.steps_again += again
             repeated = sum(max(0, marks["completed"] - 1) for marks in told["steps"].values())
             figures.step_ends_unknown += max(0, repeated - len(again))
-        figures.recoveries += [s for fault in faults if (s := record.recovery(fault)) is not None]
+        for fault in faults:
+            if (seconds := record.recovery(fault)) is not None:
+                figures.recovered.setdefault(fault.what, []).append(seconds)
     for code in expected_failures:
         failed.pop(code, None)
     figures.failed = dict(failed)

@@ -31,8 +31,8 @@ class Figures:
     """Keys of ours without a time to live."""
     secrets: list[str] = field(default_factory=list)
     """Keys that hold the API key."""
-    recoveries: list[float] = field(default_factory=list)
-    """Seconds from a fault to the next progress, for each run that it hit."""
+    recovered: dict[str, list[float]] = field(default_factory=dict)
+    """By fault: seconds to the next progress, for each run that it hit."""
     step_ends_unknown: int = 0
     """Steps done again that had ended at the service when the connection or the worker died: nobody here could know."""
     own: dict[str, Any] = field(default_factory=dict)
@@ -42,6 +42,11 @@ class Figures:
     seconds: float = 0.0
     load: float = 0.0
     """The machine's load average (1 minute) at the end."""
+
+    @property
+    def recoveries(self) -> list[float]:
+        """Of all faults."""
+        return [seconds for found in self.recovered.values() for seconds in found]
 
     def demand(self, met: object, what: str) -> None:
         """A condition of this row alone."""
@@ -69,7 +74,8 @@ class Figures:
 
     def json(self) -> dict[str, Any]:
         """As a JSON object."""
-        return asdict(self) | {"red": self.red, "recoveries": summary(self.recoveries)}
+        recovered = {what: summary(found) for what, found in self.recovered.items()}
+        return asdict(self) | {"red": self.red, "recovered": recovered}
 
     def line(self) -> list[str]:
         """As a line of the table."""

@@ -1,4 +1,4 @@
-"""A whole installation under fire: real servers and workers, started as users start them, and a supervisor that starts the dead again."""
+"""A whole installation under fire: real processes, started as users start them, and a supervisor that starts the dead again."""
 
 from __future__ import annotations
 

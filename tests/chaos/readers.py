@@ -1,4 +1,4 @@
-"""Readers over HTTP: plain sockets and a line scanner, so that hundreds cost little, and none of our own reading code is trusted."""
+"""Readers over HTTP: plain sockets and a line scanner. Hundreds cost little, and none of our own reading code is trusted."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import socket
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any
 
 from .evidence import ENDS, Accepted, moment
 
-# Some of these processes wake up when the machine lets them: lag is measured from the entry's own time.
+REFUSALS = {400, 401, 404, 410}
 
 
 @dataclass
@@ -25,12 +24,17 @@ class Reader:
     seqs: list[int] = field(default_factory=list)
     lags: list[float] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
+    lines: dict[int, bytes] = field(default_factory=dict)
+    """Every entry as it was told."""
+    told: list[str] = field(default_factory=list)
+    """What it was told it cannot have: codes."""
     ended: bool = False
+    refused: bool = False
     connections: int = 0
 
     async def follow(self) -> None:
         """Until the terminal entry; comes back with its position whenever it is cut off."""
-        while not self.ended:
+        while not self.ended and not self.refused:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 await self.once()
             await asyncio.sleep(0.0 if self.ended else 0.1)
@@ -45,18 +49,24 @@ class Reader:
             self.statuses.append(status)
             if status == 204:
                 self.ended = True
-            while status == 200 and (line := await reader.readline()):
+            self.refused = status in REFUSALS
+            while line := await reader.readline():
+                if line.startswith(b'{"detail"'):
+                    self.told.append(json.loads(line)["detail"]["code"])
                 if line.startswith(b"data: {"):
-                    self._take(json.loads(line[6:]))
+                    self._take(line[6:].strip())
                     left = left and left - 1
                     if self.ended or left == 0:
                         return
         finally:
             writer.close()
 
-    def _take(self, entry: dict[str, Any]) -> None:
+    def _take(self, line: bytes) -> None:
+        entry = json.loads(line)
         if "seq" not in entry:
+            self.told.append(entry["code"])
             return
+        self.lines[entry["seq"]] = line
         self.lags.append(time.time() - moment(entry))
         self.seqs.append(entry["seq"])
         self.ended = entry["type"] in ENDS
@@ -114,3 +124,14 @@ class Audience(threading.Thread):
         """Send everybody away."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self.join()
+
+    def settle(self, within: float = 10.0) -> None:
+        """Wait until everybody has got to an end, and send those away who have not."""
+        deadline = time.monotonic() + within
+        while time.monotonic() < deadline and not all(reader.ended or reader.refused for reader in self.readers):
+            time.sleep(0.05)
+        self.close()
+
+    def broken(self) -> list[str]:
+        """Runs of those who did not get every entry once, to the end."""
+        return [reader.run.id for reader in self.readers if not reader.whole]

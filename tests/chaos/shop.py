@@ -1,4 +1,7 @@
-"""An application with a Celery app of its own, as the README tells to make one. CHAOS_VISIBILITY shortens its visibility timeout (seconds)."""
+"""An application with a Celery app of its own, as the README tells to make one.
+
+CHAOS_VISIBILITY shortens its visibility timeout (seconds).
+"""
 
 from __future__ import annotations
 

@@ -1,11 +1,28 @@
-"""The rows of the table, in the order of their numbers. Each is a module with a TITLE and `play`."""
+"""The rows of the table, in the order of their numbers."""
 
 from __future__ import annotations
 
-from types import ModuleType
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from . import killed
+from ..figures import Figures
+from . import frozen, held, killed, outages, rolling, visibility
 
-ROWS: dict[str, ModuleType] = {
-    "1": killed,
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """`play(scale, folder, package=None)` gives the figures."""
+
+    title: str
+    play: Callable[..., Figures]
+
+
+ROWS: dict[str, Row] = {
+    "1": Row(killed.TITLE, killed.play),
+    "2": Row(outages.TITLE, outages.play),
+    "2p": Row(outages.POWER_TITLE, outages.power_cut),
+    "3": Row(frozen.TITLE, frozen.play),
+    "4": Row(rolling.TITLE, rolling.play),
+    "6": Row(visibility.TITLE, visibility.play),
+    "7": Row(held.TITLE, held.play),
 }

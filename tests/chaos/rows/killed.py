@@ -59,12 +59,9 @@ def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
 
 
 def _check_readers(figures: Figures, audience: Audience) -> None:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and not all(reader.ended for reader in audience.readers):
-        time.sleep(0.05)
-    audience.close()
-    broken = [reader.run.id for reader in audience.readers if not reader.whole]
+    audience.settle()
     figures.own["readers"] = len(audience.readers)
     figures.own["connections of readers"] = sum(reader.connections for reader in audience.readers)
+    broken = audience.broken()
     figures.demand(not broken, f"{len(broken)} readers did not get every entry once: {broken[:3]}")
     figures.demand(audience.readers, "nobody read")

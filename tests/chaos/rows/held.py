@@ -1,0 +1,69 @@
+"""Row 7: delays and retries that are pending while a worker is killed and Redis restarts run on time all the same."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from tests.support.processes import until
+
+from ..evidence import Record, moment
+from ..figures import Figures
+from ..house import house
+from ..scale import Scale
+
+TITLE = "countdowns and retries pending while workers are killed and Redis restarts"
+RETRIED = "acme/demo/two-step"
+SLACK = 1.0
+"""Seconds beside the sweeper's period: sending, fetching and claiming a message on a busy machine."""
+
+
+def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
+    """Half of the runs were enqueued with a delay, half were told by the service to come back later."""
+    figures = Figures("7")
+    pause, count = scale.of(7.0, 20.0), scale.count(20, 200)
+    with house(folder, scale, package=package) as it:
+        for name in ("a", "b"):
+            it.stream(f"stream-{name}")
+            it.worker(f"execute-{name}")
+        it.ready()
+        it.flow_server.order(times=count, flow=RETRIED, status=503, retry_after=pause)
+        begin = time.monotonic()
+        it.enqueuer("delayed", count=count, rate=1000, fields={"delay": pause})
+        it.enqueuer("retried", count=count, rate=1000, flow=RETRIED)
+        runs = it.enqueued()
+        until(lambda: not it.flow_server.waiting(), "every run was sent away")
+        for name in ("stream-a", "execute-a"):
+            it.kill(name)
+        it.fault("SIGTERM Redis")
+        it.redis_server.stop()
+        it.redis_server.start()
+        figures.own["seconds left when Redis was back"] = round(pause - (time.monotonic() - begin), 1)
+        figures.demand(
+            time.monotonic() - begin < pause, "the machine was too slow: they were due before Redis was back"
+        )
+        it.ended(runs, within=pause + 60)
+        logs = it.judge(figures)
+        late = [seconds for record in logs for seconds in _lateness(record)]
+        figures.own["late, seconds (min, max)"] = [round(min(late), 2), round(max(late), 2)]
+        figures.demand(len(late) == len(logs), "not every run was held once")
+        figures.demand(min(late) >= 0, "a run began before it was due")
+        limit = scale.sweep + SLACK
+        figures.demand(max(late) <= limit, f"{sum(s > limit for s in late)} runs began more than {limit} s late")
+        figures.demand(not figures.failed, f"runs failed: {figures.failed}")
+    return figures
+
+
+def _lateness(record: Record) -> list[float]:
+    """How long after it was due each attempt began that had been put off."""
+    late = []
+    due = None
+    for entry in record.entries:
+        if (entry["type"] == "run.queued" and entry["data"]["delay"]) or (
+            entry["type"] == "run.retrying" and entry["data"]["delay"]
+        ):
+            due = moment(entry) + entry["data"]["delay"]
+        elif entry["type"] == "run.started" and due is not None:
+            late.append(moment(entry) - due)
+            due = None
+    return late
