@@ -71,7 +71,9 @@ class Record:
         for entry in self.entries:
             if entry["type"] not in ("step_started", "step_completed"):
                 continue
-            index, step = entry["data"]["stepIndex"], entry["data"]["stepId"]
+            index, step = entry["data"].get("stepIndex"), entry["data"].get("stepId")
+            if index is None:  # a malformed frame, as it came: it says nothing
+                continue
             if index in finished:
                 again.append(f"{self.run.id} {step}")
             elif entry["type"] == "step_completed":
@@ -90,6 +92,8 @@ class Record:
         attempt = next((entry for entry in reversed(before) if entry["type"] == "run.started"), None)
         if not before or before[-1]["type"] in ENDS or before[-1]["type"] == "run.retrying" or attempt is None:
             return None
+        if not fault.worker and self.run.mode == "execute":
+            return None  # it shows nothing before its end, and was not hit
         if fault.worker and not str(attempt["data"]["worker"]).startswith(f"{fault.worker}@"):
             return None
         after = (entry for entry in self.entries[len(before) :] if entry["type"] != "run.retrying")

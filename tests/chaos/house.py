@@ -73,6 +73,10 @@ class House:
     env: dict[str, str]
     kept: dict[str, Kept] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    posted: list[Accepted] = field(default_factory=list)
+    port: int = 0
+    """Where the web application listens."""
+    modes: tuple[str, str] = ("stream", "execute")
     _over: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -98,7 +102,7 @@ class House:
 
     def web(self, **env: str) -> tuple[Kept, int]:
         """The web application, and its port."""
-        port = free_port()
+        self.port = port = free_port()
         command = (str(BIN / "noukai-worker"), "web", "--port", str(port))
         return self.keep("web", *command, ready="Listening on", env=env), port
 
@@ -123,6 +127,14 @@ class House:
         plan = {"prefix": name, "out": str(self.folder / f"{name}.accepted"), "flow": LOAD} | plan
         path.write_text(json.dumps(plan))
         return self.keep(name, sys.executable, "-P", "-m", "tests.chaos.enqueuer", str(path), ready=None)
+
+    def post(self, flow: str, message: str, mode: str, **fields: Any) -> Accepted:
+        """Enqueue one run over HTTP."""
+        body = {"flow": flow, "message": message, "mode": mode, **fields}
+        answer = httpx.post(f"http://127.0.0.1:{self.port}/runs", json=body, timeout=30).raise_for_status().json()
+        run = Accepted(answer["id"], mode, message, answer["token"])
+        self.posted.append(run)
+        return run
 
     def ready(self, within: float = 60.0) -> None:
         """Wait until all that were started are ready."""
@@ -175,8 +187,8 @@ class House:
     # Evidence
 
     def accepted(self) -> list[Accepted]:
-        """What the enqueuers were told is accepted."""
-        found = {}
+        """What we, and the enqueuers, were told is accepted."""
+        found = {run.id: run for run in self.posted}
         for path in self.folder.glob("*.accepted"):
             # The last line may be cut off: then nobody was told.
             for line in path.read_text().splitlines():
@@ -226,7 +238,7 @@ def house(folder: Path, scale: Scale, *, package: Path | None = None, **env: str
     """A Redis, a flow server and a supervisor. `package` holds another copy of the code, `env` further settings."""
     folder.mkdir(parents=True, exist_ok=True)
     server = RedisServer(folder / "redis")
-    with flow_server() as service, contextlib.ExitStack() as stack:
+    with flow_server(ROOT / "tests/chaos/flows.toml") as service, contextlib.ExitStack() as stack:
         stack.callback(server.stop)
         server.start()
         path = os.pathsep.join(map(str, [*([package] if package else []), ROOT]))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..figures import Figures
-from . import frozen, held, killed, outages, rolling, visibility
+from . import crowd, frozen, held, killed, outages, rolling, service, soak, visibility
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,9 @@ ROWS: dict[str, Row] = {
     "2p": Row(outages.POWER_TITLE, outages.power_cut),
     "3": Row(frozen.TITLE, frozen.play),
     "4": Row(rolling.TITLE, rolling.play),
+    "5": Row(service.TITLE, service.play),
     "6": Row(visibility.TITLE, visibility.play),
     "7": Row(held.TITLE, held.play),
+    "8": Row(crowd.TITLE, crowd.play),
+    "9": Row(soak.TITLE, soak.play),
 }

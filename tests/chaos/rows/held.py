@@ -32,7 +32,12 @@ def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
         it.enqueuer("delayed", count=count, rate=1000, fields={"delay": pause})
         it.enqueuer("retried", count=count, rate=1000, flow=RETRIED)
         runs = it.enqueued()
-        until(lambda: not it.flow_server.waiting(), "every run was sent away")
+        retried = [run for run in runs if run.message.startswith("retried")]
+
+        def all_wait() -> bool:
+            return all(record.entries[-1]["type"] == "run.retrying" for record in it.records(retried))
+
+        until(all_wait, "every run was sent away")
         for name in ("stream-a", "execute-a"):
             it.kill(name)
         it.fault("SIGTERM Redis")
@@ -59,9 +64,7 @@ def _lateness(record: Record) -> list[float]:
     late = []
     due = None
     for entry in record.entries:
-        if (entry["type"] == "run.queued" and entry["data"]["delay"]) or (
-            entry["type"] == "run.retrying" and entry["data"]["delay"]
-        ):
+        if entry["type"] in ("run.queued", "run.retrying") and entry["data"]["delay"]:
             due = moment(entry) + entry["data"]["delay"]
         elif entry["type"] == "run.started" and due is not None:
             late.append(moment(entry) - due)

@@ -71,7 +71,9 @@ def power_cut(scale: Scale, folder: Path, *, package: Path | None = None) -> Fig
         figures.own["runs gone, told as RunNotFound"] = len(gone)
         figures.lost = [run_id for run_id in figures.lost if run_id not in gone]
         figures.bad_logs = [said for said in figures.bad_logs if said.split()[0] not in gone]
-        figures.own["steps done again, their end was in the lost second"] = len(figures.steps_again)
+        figures.own["steps done again, their end was in the lost second"] = (
+            len(figures.steps_again) + figures.step_ends_unknown
+        )
         figures.own["executes done again, their claim was in the lost second"] = len(figures.executes_twice)
         figures.steps_again, figures.executes_twice = [], []
         figures.demand(figures.own["bytes lost"], "nothing was lost: the row proves nothing")
