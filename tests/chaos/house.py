@@ -205,7 +205,7 @@ class House:
 
     def ended(self, runs: Sequence[Accepted], within: float = 120.0) -> list[Accepted]:
         """Wait until all have ended, or time is over; those that have not."""
-        waiting = list(runs)
+        waiting, within = list(runs), min(within, self.scale.patience or within)
 
         def over() -> bool:
             waiting[:] = evidence.unended(client, waiting)

@@ -23,6 +23,7 @@ class Reader:
     port: int
     seqs: list[int] = field(default_factory=list)
     lags: list[float] = field(default_factory=list)
+    """Seconds from when an entry was written until it was here, for those written while we were attached."""
     statuses: list[int] = field(default_factory=list)
     lines: dict[int, bytes] = field(default_factory=dict)
     """Every entry as it was told."""
@@ -31,6 +32,7 @@ class Reader:
     ended: bool = False
     refused: bool = False
     connections: int = 0
+    _since: float = 0.0
 
     async def follow(self) -> None:
         """Until the terminal entry; comes back with its position whenever it is cut off."""
@@ -43,6 +45,7 @@ class Reader:
         """One connection; left after so many entries, if given."""
         reader, writer = await connect(self.port, self.run, self.seqs[-1] if self.seqs else 0)
         self.connections += 1
+        self._since = time.time()
         left = leave_after
         try:
             status = int((await reader.readline() or b"HTTP/1.1 0").split()[1])
@@ -67,7 +70,8 @@ class Reader:
             self.told.append(entry["code"])
             return
         self.lines[entry["seq"]] = line
-        self.lags.append(time.time() - moment(entry))
+        if moment(entry) > self._since:
+            self.lags.append(time.time() - moment(entry))
         self.seqs.append(entry["seq"])
         self.ended = entry["type"] in ENDS
 
@@ -77,23 +81,25 @@ class Reader:
         return self.ended and self.seqs == list(range(1, len(self.seqs) + 1))
 
 
-async def connect(
-    port: int, run: Accepted, after: int, *, buffer: int | None = None
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def dial(port: int, run: Accepted, after: int, *, buffer: int | None = None) -> socket.socket:
     """Ask for a run's events. `buffer` bytes is all that the kernel holds for us, if given."""
-    sock = socket.socket()
+    loop, sock = asyncio.get_running_loop(), socket.socket()
     sock.setblocking(False)
-    if buffer:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    head = f"GET /runs/{run.id}/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {run.token}\r\n"
     try:
-        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+        if buffer:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        await loop.sock_connect(sock, ("127.0.0.1", port))
+        await loop.sock_sendall(sock, f"{head}Last-Event-ID: {after}\r\n\r\n".encode())
     except BaseException:
         sock.close()
         raise
-    reader, writer = await asyncio.open_connection(sock=sock, limit=buffer or 1 << 20)
-    head = f"GET /runs/{run.id}/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {run.token}\r\n"
-    writer.write(f"{head}Last-Event-ID: {after}\r\n\r\n".encode())
-    return reader, writer
+    return sock
+
+
+async def connect(port: int, run: Accepted, after: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """The same as streams."""
+    return await asyncio.open_connection(sock=await dial(port, run, after), limit=1 << 20)
 
 
 class Audience(threading.Thread):

@@ -15,6 +15,8 @@ class Scale:
     long: bool = False
     runs: int | None = None
     minutes: float | None = None
+    patience: float | None = None
+    """How long to wait for runs that do not end, seconds; else as each row sees fit."""
 
     def of(self, short: T, long: T) -> T:
         """The value of this form."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from ..figures import Figures
-from . import crowd, frozen, held, killed, outages, rolling, service, soak, visibility
+from . import broken, crowd, frozen, held, killed, outages, rolling, service, soak, visibility
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +30,4 @@ ROWS: dict[str, Row] = {
     "8": Row(crowd.TITLE, crowd.play),
     "9": Row(soak.TITLE, soak.play),
 }
+ROWS["10"] = Row(broken.TITLE, partial(broken.play, {name: row.play for name, row in ROWS.items()}))

@@ -50,11 +50,11 @@ def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
         it.ended(runs, within=pause + 60)
         logs = it.judge(figures)
         late = [seconds for record in logs for seconds in _lateness(record)]
-        figures.own["late, seconds (min, max)"] = [round(min(late), 2), round(max(late), 2)]
+        figures.own["late, seconds (min, max)"] = [round(f(late, default=0.0), 2) for f in (min, max)]
         figures.demand(len(late) == len(logs), "not every run was held once")
-        figures.demand(min(late) >= 0, "a run began before it was due")
+        figures.demand(min(late, default=0) >= 0, "a run began before it was due")
         limit = scale.sweep + SLACK
-        figures.demand(max(late) <= limit, f"{sum(s > limit for s in late)} runs began more than {limit} s late")
+        figures.demand(max(late, default=0) <= limit, f"{sum(s > limit for s in late)} runs began more than {limit} s late")
         figures.demand(not figures.failed, f"runs failed: {figures.failed}")
     return figures
 

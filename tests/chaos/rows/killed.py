@@ -19,8 +19,8 @@ WATCHED = 10
 def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
     """Two enqueuers (one in Python, one over HTTP), a streaming worker, an execute worker, a prefork worker of a shop, the web."""
     figures = Figures("1")
-    every, seconds = scale.of(1.5, EVERY), scale.seconds(12.0, 75.0)
-    count = scale.runs or scale.of(80, int(500 * seconds / 75))
+    every, seconds = scale.of(1.5, EVERY), scale.seconds(10.5, 75.0)
+    count = scale.runs or scale.of(70, int(500 * seconds / 75))
     chance = random.Random(4)
     with house(folder, scale, package=package) as it:
         it.flow_server.order(times=1_000_000, endpoint="execute", outlive_client=True)

@@ -169,3 +169,4 @@ def _what_was_said(figures: Figures, audience: Audience, logs: dict[str, Record]
         figures.demand(reader.ended or reader.told, f"a reader of {reader.run.id} got neither an end nor a word")
     figures.own["readers"] = len(positions)
     figures.own["readers whose past was written anew without a word"] = unlike
+    figures.demand(not unlike, f"the past of {unlike} readers was written anew without a word")

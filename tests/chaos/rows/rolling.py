@@ -27,7 +27,7 @@ def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
         for name in WORKERS:
             (it.stream if name.startswith("stream") else it.worker)(name)
         it.ready()
-        steps = scale.of(6, 15)
+        steps = scale.of(5, 15)
         live = {"parameters": {"steps": steps, "events": 20, "interval": 0.12, "bytes": 100}}
         short = {"parameters": {"steps": 1, "events": 5, "interval": 0.1, "bytes": 100}}
         it.enqueuer("teller", count=streams, rate=1000, modes=["stream"], fields=live)

@@ -44,7 +44,7 @@ def _away(it: House, figures: Figures, scale: Scale) -> None:
     """503 for a while: every run waits for the end of it."""
     it.flow_server.order(times=1_000_000, status=503, code="SERVICE_UNAVAILABLE")
     load = {"parameters": {"steps": 2, "events": 5, "interval": 0.01}}
-    runs = [it.post(LOAD, f"away-{n}", mode, **load) for n in range(scale.count(10, 100)) for mode in it.modes]
+    runs = [it.post(LOAD, f"away-{mode}-{n}", mode, **load) for n in range(scale.count(10, 100)) for mode in it.modes]
     time.sleep(scale.of(3.0, 30.0))  # the outage of the service
     it.calm()
     begin = time.monotonic()

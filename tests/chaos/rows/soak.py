@@ -28,7 +28,7 @@ RATE = 8.0
 def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
     """The runs are kept for seconds only, so that what is not cleaned up shows."""
     figures = Figures("9")
-    seconds, retention = scale.seconds(24.0, 1200.0), scale.of(4, 30)
+    seconds, retention = scale.seconds(16.0, 1200.0), scale.of(3, 30)
     settings = {"NOUKAI_WORKER_RETENTION": str(retention), "NOUKAI_WORKER_MAX_AGE": "60"}
     with house(folder, scale, package=package, **settings) as it:
         web, port = it.web()

@@ -17,7 +17,7 @@ POOL = {"CELERY_CUSTOM_WORKER_POOL": "noukai_worker.pool:TaskPool"}
 def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
     """An application's own Celery app, two workers of each kind: the copy of a message goes to the other one, too."""
     figures = Figures("6")
-    seconds, visibility = scale.of(8, 45), scale.of(2, 10)
+    seconds, visibility = scale.of(5, 45), scale.of(1, 10)
     with house(folder, scale, package=package, CHAOS_VISIBILITY=str(visibility)) as it:
         for name in ("a", "b"):
             it.shop(f"stream-{name}", *STREAM, **POOL)
