@@ -83,7 +83,7 @@ class Record:
                 s for s in self.starts if s["attempt"] <= attempt and s["data"]["resumed_at_step"] <= index
             ]
             if steps.get(step, {}).get("started", 0) > len(may_have_begun_it):
-                again.append(f"{self.run.id} {step} (by the service's count)")
+                again.append(f"{self.run.id} {step}")
         return sorted(set(again))
 
     def recovery(self, fault: Fault) -> float | None:

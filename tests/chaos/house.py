@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -203,6 +203,10 @@ class House:
         until(lambda: all(process.done for process in enqueuers), "all runs are enqueued", within=within)
         return self.accepted()
 
+    def until(self, condition: Callable[[], Any], what: str, within: float = 60.0) -> None:
+        """Wait for a condition; AssertionError if it is not met in time."""
+        until(condition, what, within=min(within, self.scale.patience or within))
+
     def ended(self, runs: Sequence[Accepted], within: float = 120.0) -> list[Accepted]:
         """Wait until all have ended, or time is over; those that have not."""
         waiting, within = list(runs), min(within, self.scale.patience or within)
@@ -212,7 +216,7 @@ class House:
             return not waiting
 
         with self.client as client, contextlib.suppress(AssertionError):
-            until(over, "all runs have ended", within=within)
+            self.until(over, "all runs have ended", within)
         return waiting
 
     def records(self, runs: Sequence[Accepted] | None = None) -> list[Record]:

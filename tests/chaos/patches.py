@@ -43,7 +43,7 @@ PATCHES = (
         1,
         "a message bears another id than its run",
         "7",
-        "runs lost",
+        "not within .* sent away",
         (
             (
                 "tasks/dispatch.py",
@@ -64,7 +64,7 @@ PATCHES = (
         "entries are logged, and not published",
         "8",
         "late",
-        (("runs/scripts/prelude.lua", "redis.call('PUBLISH', ", "local _ = ('PUBLISH' .. "),),
+        (("runs/scripts/prelude.lua", "  redis.call('PUBLISH', 'noukai:{' .. id .. '}:events', entry)\n", ""),),
     ),
     Patch(
         4,

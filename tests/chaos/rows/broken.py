@@ -13,7 +13,7 @@ from ..scale import Scale
 TITLE = "each law broken on purpose: which row catches it"
 SHORT = (2, 5)
 """The laws that the short form breaks: those that the quickest row catches."""
-PATIENCE = 8.0
+PATIENCE = 15.0
 
 Play = Callable[..., Figures]
 

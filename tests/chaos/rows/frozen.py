@@ -6,8 +6,6 @@ import signal
 import time
 from pathlib import Path
 
-from tests.support.processes import until
-
 from ..evidence import Record
 from ..figures import Figures
 from ..house import House, house
@@ -33,7 +31,7 @@ def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
         def in_flight() -> bool:
             return all(any(e["type"] == "run.started" for e in record.entries) for record in it.records(runs))
 
-        until(in_flight, "all runs are in flight")
+        it.until(in_flight, "all runs are in flight")
         begin = time.monotonic()
         for name in FROZEN:
             it.fault(f"SIGSTOP {name}", name)
@@ -41,13 +39,13 @@ def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
         it.stream("stream-b")
         it.worker("execute-b")
         it.ready()
-        until(lambda: not _held_by_frozen(it.records(runs)), "every run was taken over", within=scale.of(40, 90))
+        it.until(lambda: not _held_by_frozen(it.records(runs)), "every run was taken over", within=scale.of(40, 90))
         time.sleep(max(0.0, scale.of(0.0, 30.0) - (time.monotonic() - begin)))  # frozen for so long
         figures.own["frozen for, seconds"] = round(time.monotonic() - begin, 1)
         lengths = {record.run.id: len(record.entries) for record in it.records(runs) if record.end}
         for name in FROZEN:
             it.kept[name].send(signal.SIGCONT)
-        until(lambda: _noticed(it, "stream-a"), "the frozen worker has noticed")
+        it.until(lambda: _noticed(it, "stream-a"), "the frozen worker has noticed")
         it.ended(runs, within=60)
         logs = it.judge(figures)
         grown = [

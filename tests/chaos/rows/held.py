@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from tests.support.processes import until
-
 from ..evidence import Record, moment
 from ..figures import Figures
 from ..house import house
@@ -37,7 +35,7 @@ def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
         def all_wait() -> bool:
             return all(record.entries[-1]["type"] == "run.retrying" for record in it.records(retried))
 
-        until(all_wait, "every run was sent away")
+        it.until(all_wait, "every run was sent away")
         for name in ("stream-a", "execute-a"):
             it.kill(name)
         it.fault("SIGTERM Redis")
@@ -54,7 +52,9 @@ def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
         figures.demand(len(late) == len(logs), "not every run was held once")
         figures.demand(min(late, default=0) >= 0, "a run began before it was due")
         limit = scale.sweep + SLACK
-        figures.demand(max(late, default=0) <= limit, f"{sum(s > limit for s in late)} runs began more than {limit} s late")
+        figures.demand(
+            max(late, default=0) <= limit, f"{sum(s > limit for s in late)} runs began more than {limit} s late"
+        )
         figures.demand(not figures.failed, f"runs failed: {figures.failed}")
     return figures
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from noukai_worker.errors import RunNotFound
 from noukai_worker.runs import RunStore, operations
-from tests.support.processes import until
 
 from ..evidence import Accepted, Record
 from ..figures import Figures
@@ -115,7 +114,7 @@ def _under_load(it: House, count: int, seconds: float) -> Audience:
     audience = Audience(port)
     audience.start()
     it.enqueuer("teller", count=count, rate=count / seconds, fields=LOAD)
-    until(lambda: len(it.accepted()) >= min(READERS, count // 3), "runs are accepted")
+    it.until(lambda: len(it.accepted()) >= min(READERS, count // 3), "runs are accepted")
     for run in it.accepted()[:READERS]:
         audience.attend(run)
     return audience
@@ -128,7 +127,7 @@ def _in_flight(it: House) -> None:
         records = it.records(it.accepted()[-20:])
         return sum(record.end is None and len(record.entries) > 5 for record in records) >= 3
 
-    until(some, "runs are in flight")
+    it.until(some, "runs are in flight")
 
 
 def _restart(it: House, how: str, away: float) -> float:

@@ -7,8 +7,6 @@ import signal
 import time
 from pathlib import Path
 
-from tests.support.processes import until
-
 from .. import gaps
 from ..evidence import Record, moment
 from ..figures import Figures
@@ -32,9 +30,9 @@ def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
         short = {"parameters": {"steps": 1, "events": 5, "interval": 0.1, "bytes": 100}}
         it.enqueuer("teller", count=streams, rate=1000, modes=["stream"], fields=live)
         it.enqueuer("caller", count=steps * 5, rate=3, modes=["execute"], fields=short)
-        until(lambda: len(it.accepted()) >= streams, "the streams are accepted")
+        it.until(lambda: len(it.accepted()) >= streams, "the streams are accepted")
         runs = [run for run in it.accepted() if run.mode == "stream"]
-        until(lambda: all(record.starts for record in it.records(runs)), "all streams are live")
+        it.until(lambda: all(record.starts for record in it.records(runs)), "all streams are live")
         stops: dict[str, list[float]] = {}
         for _, name in itertools.product(range(rounds), WORKERS):
             stops.setdefault(name, []).append(_restart(it, name, figures))
@@ -63,12 +61,12 @@ def _restart(it: House, name: str, figures: Figures) -> float:
     it.fault(f"SIGTERM {name}", name)
     worker.wanted = False
     worker.send(signal.SIGTERM)
-    until(lambda: not worker.alive, f"{name} stops")
+    it.until(lambda: not worker.alive, f"{name} stops")
     took = time.monotonic() - begin
     figures.demand(worker.done, f"{name} did not end with exit code 0")
     worker.start()
     worker.wanted = True
-    until(lambda: len(worker.starts) > before and worker.is_ready, f"{name} is back")
+    it.until(lambda: len(worker.starts) > before and worker.is_ready, f"{name} is back")
     return took
 
 
