@@ -116,7 +116,7 @@ PATCHES = (
         "times to live are not set",
         "7",
         "keys without an expiry",
-        (("runs/scripts/prelude.lua", "    redis.call('PEXPIRE', key, int(ttl))\n  end\nend\n", "  end\nend\n"),),
+        (("runs/scripts/prelude.lua", "for _, key in ipairs({...}) do", "for _, key in ipairs({}) do"),),
     ),
     Patch(
         9,

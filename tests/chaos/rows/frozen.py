@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from pathlib import Path
@@ -45,7 +46,9 @@ def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
         lengths = {record.run.id: len(record.entries) for record in it.records(runs) if record.end}
         for name in FROZEN:
             it.kept[name].send(signal.SIGCONT)
-        it.until(lambda: _noticed(it, "stream-a"), "the frozen worker has noticed")
+        with contextlib.suppress(AssertionError):
+            it.until(lambda: _noticed(it, "stream-a"), "the frozen worker has noticed", within=30)
+        figures.demand(_noticed(it, "stream-a"), "the worker that was frozen has not noticed that its runs were taken")
         it.ended(runs, within=60)
         logs = it.judge(figures)
         grown = [
