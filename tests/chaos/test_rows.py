@@ -10,7 +10,7 @@ from .__main__ import play
 from .rows import ROWS
 from .scale import Scale
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
 @pytest.mark.parametrize("row", ROWS)

@@ -11,7 +11,7 @@ from ..patches import PATCHES, Patch
 from ..scale import Scale
 
 TITLE = "each law broken on purpose: which row catches it"
-SHORT = (2, 5)
+SHORT = (2, 8)
 """The laws that the short form breaks: those that the quickest row catches."""
 PATIENCE = 15.0
 

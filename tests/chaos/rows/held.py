@@ -12,8 +12,6 @@ from ..scale import Scale
 
 TITLE = "countdowns and retries pending while workers are killed and Redis restarts"
 RETRIED = "acme/demo/two-step"
-SLACK = 1.0
-"""Seconds beside the sweeper's period: sending, fetching and claiming a message on a busy machine."""
 
 
 def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
@@ -51,7 +49,7 @@ def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
         figures.own["late, seconds (min, max)"] = [round(f(late, default=0.0), 2) for f in (min, max)]
         figures.demand(len(late) == len(logs), "not every run was held once")
         figures.demand(min(late, default=0) >= 0, "a run began before it was due")
-        limit = scale.sweep + SLACK
+        limit = scale.sweep + scale.of(2.5, 1.0)  # sending, fetching, claiming; tests share their machine
         figures.demand(
             max(late, default=0) <= limit, f"{sum(s > limit for s in late)} runs began more than {limit} s late"
         )
