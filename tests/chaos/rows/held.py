@@ -11,13 +11,13 @@ from ..house import house
 from ..scale import Scale
 
 TITLE = "countdowns and retries pending while workers are killed and Redis restarts"
-RETRIED = "acme/demo/two-step"
+DELAYED, RETRIED = "acme/demo/hello-world", "acme/demo/two-step"
 
 
 def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
     """Half of the runs were enqueued with a delay, half were told by the service to come back later."""
     figures = Figures("7")
-    pause, count = scale.of(7.0, 20.0), scale.count(20, 200)
+    pause, count = scale.of(7.0, 20.0), scale.count(20, 40)
     with house(folder, scale, package=package) as it:
         for name in ("a", "b"):
             it.stream(f"stream-{name}")
@@ -25,7 +25,7 @@ def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
         it.ready()
         it.flow_server.order(times=count, flow=RETRIED, status=503, retry_after=pause)
         begin = time.monotonic()
-        it.enqueuer("delayed", count=count, rate=1000, fields={"delay": pause})
+        it.enqueuer("delayed", count=count, rate=1000, flow=DELAYED, fields={"delay": pause})
         it.enqueuer("retried", count=count, rate=1000, flow=RETRIED)
         runs = it.enqueued()
         retried = [run for run in runs if run.message.startswith("retried")]
