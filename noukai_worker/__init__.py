@@ -15,7 +15,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .client import Run, acancel, aenqueue, cancel, enqueue, recent, show
+    from .client import Run, acancel, aenqueue, aresume, cancel, enqueue, recent, resume, show
+    from .dead_runs import Redriven, adead, aredrive, aredrive_all, dead, redrive, redrive_all
     from .runs import Entry, RunView, State
     from .settings import Settings
     from .subscriber import subscribe
@@ -28,19 +29,28 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Entry",
+    "Redriven",
     "Run",
     "RunView",
     "Settings",
     "State",
     "__version__",
     "acancel",
+    "adead",
     "aenqueue",
+    "aredrive",
+    "aredrive_all",
+    "aresume",
     "cancel",
     "celery_app",
     "configure",
+    "dead",
     "enqueue",
     "execute_flow",
     "recent",
+    "redrive",
+    "redrive_all",
+    "resume",
     "show",
     "stream_flow",
     "subscribe",
@@ -48,17 +58,26 @@ __all__ = [
 
 _ROOMS = {
     "Entry": "runs",
+    "Redriven": "dead_runs",
     "Run": "client",
     "RunView": "runs",
     "Settings": "settings",
     "State": "runs",
     "acancel": "client",
+    "adead": "dead_runs",
     "aenqueue": "client",
+    "aredrive": "dead_runs",
+    "aredrive_all": "dead_runs",
+    "aresume": "client",
     "cancel": "client",
     "configure": "tasks.app",
+    "dead": "dead_runs",
     "enqueue": "client",
     "execute_flow": "tasks.execute",
     "recent": "client",
+    "redrive": "dead_runs",
+    "redrive_all": "dead_runs",
+    "resume": "client",
     "show": "client",
     "stream_flow": "tasks.stream",
     "subscribe": "subscriber",

@@ -1,4 +1,4 @@
-"""What an application does with runs: enqueue them, look at them, cancel them."""
+"""What an application does with runs: enqueue them, look at them, answer what they wait for, cancel them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
-from .errors import InvalidRequest, RunCancelled, RunFailed
-from .runs import Mode, RunRequest, RunView, State, operations, shared
+from .errors import InvalidRequest, RunCancelled, RunFailed, RunNotPaused
+from .runs import Mode, RunRequest, RunView, State, ToolResults, operations, shared
+from .runs.tool_results import fitted
+from .runs.tool_results import read as read_results
 from .settings import current
 from .subscriber import Subscription, subscribe
 from .tasks import app as apps
@@ -36,13 +38,20 @@ class Run:
         """End it. Raises RunFinished."""
         return cancel(self.id, reason=reason)
 
+    def resume(self, tool_results: ToolResults) -> Run:
+        """Answer the tool calls that it waits for; see `resume`."""
+        return resume(self.id, tool_results)
+
     def result(self) -> Any:
-        """Wait for the end; the flow's output. Raises RunFailed, RunCancelled, and what `subscribe` raises."""
-        with self.subscribe() as entries:
-            for entry in entries:
-                if entry.terminal:
-                    return _result(self.id, show(self.id))
-        return _result(self.id, show(self.id))
+        """Wait for the end; the flow's output. A redriven run's end is the new one.
+
+        Raises RunFailed, RunCancelled, and what `subscribe` raises.
+        """
+        while not (view := self.show()).state.terminal:
+            with self.subscribe(view.position) as entries:
+                for _ in entries:
+                    pass
+        return _result(self.id, view)
 
 
 def enqueue(
@@ -102,12 +111,40 @@ def cancel(run_id: str, *, reason: str | None = None) -> State:
     """
     cancelled = shared(current().redis_url).perform(operations.cancel(run_id, reason=reason))
     dispatch.end_cancelled(apps.current(), cancelled)
+    if cancelled.before is State.RUNNING:
+        dispatch.stop_worker(apps.current(), run_id)
     return cancelled.before
 
 
 async def acancel(run_id: str, *, reason: str | None = None) -> State:
     """`cancel`, for event loops."""
     return await asyncio.to_thread(cancel, run_id, reason=reason)
+
+
+def resume(run_id: str, tool_results: ToolResults) -> Run:
+    """Go on with a paused run: answer, all at once, the tool calls in its `waiting_for`. Once for each pause.
+
+    tool_results: a list of `{"tool_call_id": …, "content": …}`, or an object of contents by id (WIRE.md 3.2). Content that is no
+    text is sent as JSON. Returns the run, with the position from which to read on. Raises InvalidRequest for results that do not
+    fit, PayloadTooLarge, RunNotPaused for a second answer (in either case nothing was written), RunNotFound, RunExpired and
+    StoreUnavailable.
+    """
+    settings = current()
+    results = read_results(tool_results, settings.max_input_bytes)
+    store = shared(settings.redis_url)
+    view = store.perform(operations.show(run_id))
+    if view.waiting_for is None:
+        raise RunNotPaused(run_id, view.state)
+    order = operations.resume(
+        run_id, position=view.position, results=fitted(results, view.waiting_for), pickup=settings.pickup
+    )
+    dispatch.go_on(apps.current(), store.perform(order))
+    return Run(run_id, view.token, new=False, position=view.position)
+
+
+async def aresume(run_id: str, tool_results: ToolResults) -> Run:
+    """`resume`, for event loops."""
+    return await asyncio.to_thread(resume, run_id, tool_results)
 
 
 def show(run_id: str) -> RunView:

@@ -10,9 +10,12 @@
     ├── EntryUnreadable (also a ValueError)  something in a log is not an entry
     ├── IdempotencyConflict                  one key, two different requests
     ├── RunFinished                          too late: the run has ended
+    ├── RunNotPaused                         nobody waits for tool results (any more)
+    ├── RunNotFailed                         only what has failed can be redriven
     ├── TokenRejected                        missing or foreign read token
     ├── StoreUnavailable                     Redis does not answer
     ├── CredentialMissing                    no API key of that name in this process
+    ├── ToolFailed                           raised by a tool's function: what the flow is told
     └── RunEnded                             what a run ended with, as an exception
         ├── RunFailed
         └── RunCancelled
@@ -39,18 +42,19 @@ class InvalidRequest(NoukaiWorkerError, ValueError):
 
 
 class PayloadTooLarge(InvalidRequest):
-    """The input of a run is over the limit. `args`: (size in bytes, limit in bytes)."""
+    """What a run is given is over the limit. `args`: (size in bytes, limit in bytes, which part it is)."""
 
     code = "payload_too_large"
 
-    def __init__(self, size: int, limit: int) -> None:
-        super().__init__(size, limit)
-        self.size, self.limit = size, limit
+    def __init__(self, size: int, limit: int, part: str = "the input") -> None:
+        super().__init__(size, limit, part)
+        self.size, self.limit, self.part = size, limit, part
 
     def __str__(self) -> str:
+        remedy = "pass a URL as an attachment" if self.part == "the input" else "send less"
         return (
-            f"the input is {self.size:,} bytes, the limit is {self.limit:,}: "
-            "pass a URL as an attachment, or raise NOUKAI_WORKER_MAX_INPUT_BYTES"
+            f"{self.part}: {self.size:,} bytes, the limit is {self.limit:,}: "
+            f"{remedy}, or raise NOUKAI_WORKER_MAX_INPUT_BYTES"
         )
 
 
@@ -149,6 +153,32 @@ class RunFinished(NoukaiWorkerError):
         return f"run {self.run_id} is already {self.state}; enqueue a new one"
 
 
+class RunNotPaused(NoukaiWorkerError):
+    """Tool results came for a run that does not wait for any, or not any more. `args`: (run id, its state)."""
+
+    code = "run_not_paused"
+
+    def __init__(self, run_id: str, state: str) -> None:
+        super().__init__(run_id, state)
+        self.run_id, self.state = run_id, state
+
+    def __str__(self) -> str:
+        return f"run {self.run_id} is {self.state} and waits for no tool results: each pause is answered once"
+
+
+class RunNotFailed(NoukaiWorkerError):
+    """Only a failed run can be redriven. `args`: (run id, its state)."""
+
+    code = "run_not_failed"
+
+    def __init__(self, run_id: str, state: str) -> None:
+        super().__init__(run_id, state)
+        self.run_id, self.state = run_id, state
+
+    def __str__(self) -> str:
+        return f"run {self.run_id} is {self.state}: only a failed run can be redriven"
+
+
 class TokenRejected(NoukaiWorkerError):
     """A run is read with a token, and this is not it. `args`: (run id,)."""
 
@@ -187,6 +217,12 @@ class CredentialMissing(NoukaiWorkerError):
     def __str__(self) -> str:
         remedy = "NOUKAI_API_KEY" if self.name == "default" else "NOUKAI_WORKER_CREDENTIALS"
         return f"no API key for the credential {self.name!r}: set {remedy} where the worker runs"
+
+
+class ToolFailed(NoukaiWorkerError):
+    """For functions that answer tool calls: what the flow is told instead of a result. `args`: (text,)."""
+
+    code = "tool_failed"
 
 
 class RunEnded(NoukaiWorkerError):

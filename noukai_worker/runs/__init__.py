@@ -4,11 +4,26 @@
 """
 
 from . import keys, operations, outcome
-from .model import TERMINAL_TYPES, TRANSITIONS, Checkpoint, Entry, EntryType, Failure, Lease, RunView, State, rfc3339
+from .model import (
+    FINDERS,
+    TERMINAL_TYPES,
+    TRANSITIONS,
+    Checkpoint,
+    Entry,
+    EntryType,
+    Failure,
+    Lease,
+    Reply,
+    RunView,
+    State,
+    rfc3339,
+)
 from .request import Mode, RunRequest
 from .store import AsyncRunStore, RunStore, shared
+from .tool_results import ToolResults
 
 __all__ = [
+    "FINDERS",
     "TERMINAL_TYPES",
     "TRANSITIONS",
     "AsyncRunStore",
@@ -18,10 +33,12 @@ __all__ = [
     "Failure",
     "Lease",
     "Mode",
+    "Reply",
     "RunRequest",
     "RunStore",
     "RunView",
     "State",
+    "ToolResults",
     "keys",
     "operations",
     "outcome",

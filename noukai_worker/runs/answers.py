@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .model import Checkpoint, Entry, Failure, Lease, State
+from .model import Checkpoint, Entry, Failure, Lease, Reply, State
 from .request import RunRequest
 
 
@@ -30,6 +30,12 @@ class Claimed:
     """Attempts that count against the run's limit, this one included."""
     dispatch: str
     """What `create` was given for sending the run's message again."""
+    unsettled: bool
+    """An earlier attempt's paid call may have been carried out, and nobody has found out yet (law 6); never for `stream`."""
+    life: int
+    """How often the run was redriven after all its calls were settled: executions of an earlier life do not count."""
+    reply: Reply | None
+    """What the flow has waited for, if it is to go on with that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,7 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Unsent:
-    """The answer to `overdue` when a message must be sent (again)."""
+    """The answer to `overdue`, `resume` and `redrive`: a message must be sent (again)."""
 
     run_id: str
     request: RunRequest

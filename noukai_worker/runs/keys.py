@@ -12,6 +12,8 @@ DEADLINES = "noukai:deadlines"
 INDEX = "noukai:runs"
 """Sorted set: run id → when it was enqueued (Unix ms). Trimmed with the runs' retention."""
 
+DEAD = "noukai:dead"
+"""Sorted set: run id → when it failed (Unix ms), for the runs that may be redriven. Trimmed with the failed runs' retention."""
 
 SWEEP = "noukai:sweep"
 """Hash: when a sweeper last got through (Unix ms), and until when running attempts are given one more lease."""
@@ -28,7 +30,7 @@ def log(run_id: str) -> str:
 
 
 def outputs(run_id: str) -> str:
-    """Hash: step id → output (JSON), for the steps that are known to have finished. Gone when the run ends."""
+    """Hash: step id → output (JSON), for the steps that are known to have finished. Gone when the run is completed or cancelled."""
     return f"noukai:{{{run_id}}}:outputs"
 
 

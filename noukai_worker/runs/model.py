@@ -6,7 +6,8 @@ The rules, in words:
 * Only the holder of the lease, with the current attempt number, moves a running run; a sweeper does so when the lease has run out.
 * An attempt ends by finishing (`completed`, `failed`), by waiting (`retrying`, `paused`) or by giving the run back (`queued`).
 * Whoever waits is `queued` again before anybody may claim it.
-* Anybody may cancel what has not ended. What has ended never changes.
+* Anybody may cancel what has not ended. What has ended never changes, but a failed run may be tried once more (`redrive`): it
+  then has not ended after all, and its log says so in the place of its end.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class State(StrEnum):
     @property
     def terminal(self) -> bool:
         """Whether a run in this state has ended."""
-        return not TRANSITIONS[self]
+        return self in ENDS
 
 
 TRANSITIONS: Mapping[State, frozenset[State]] = {
@@ -43,10 +44,13 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.RETRYING: frozenset({State.QUEUED, State.FAILED, State.CANCELLED}),
     State.PAUSED: frozenset({State.QUEUED, State.FAILED, State.CANCELLED}),
     State.COMPLETED: frozenset(),
-    State.FAILED: frozenset(),
+    State.FAILED: frozenset({State.QUEUED}),
     State.CANCELLED: frozenset(),
 }
 """The scripts carry this very table (`scripts.py` renders it), and refuse every other transition."""
+
+ENDS = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
+"""The states of a run that has ended."""
 
 
 class EntryType(StrEnum):
@@ -54,6 +58,7 @@ class EntryType(StrEnum):
 
     QUEUED = "run.queued"
     STARTED = "run.started"
+    SUBMITTED = "run.submitted"
     RETRYING = "run.retrying"
     PAUSED = "run.paused"
     RESUMED = "run.resumed"
@@ -61,6 +66,9 @@ class EntryType(StrEnum):
     FAILED = "run.failed"
     CANCELLED = "run.cancelled"
 
+
+FINDERS = 3
+"""Attempts beyond a run's limit that may find out what became of its last paid call, and make none."""
 
 TERMINAL_TYPES = frozenset({EntryType.COMPLETED, EntryType.FAILED, EntryType.CANCELLED})
 
@@ -103,6 +111,16 @@ class Checkpoint:
     def finished(self) -> bool:
         """Whether every step is known to have finished; then the flow's result is the output of `last_step` (WIRE 4.5)."""
         return self.step_count is not None and self.step_index >= self.step_count and self.last_step in self.outputs
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a flow that waited for tool results is to go on with."""
+
+    continuation: dict[str, Any]
+    """The data of the `run.paused` entry: which call to answer, in which execution."""
+    results: list[dict[str, Any]]
+    """Tool results as the service takes them (WIRE 3.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +183,18 @@ class RunView:
             "metadata": self.metadata,
             "result": self.result,
             "error": {"code": failure.code, "message": failure.message} if failure else None,
+            "waiting_for": self.waiting_for,
         }
 
     @property
     def result(self) -> Any:
         """The flow's output; None unless the run is completed."""
         return self.last.data.get("result") if self.state is State.COMPLETED else None
+
+    @property
+    def waiting_for(self) -> list[Any] | None:
+        """The tool calls that are to be answered, as the service sent them (WIRE 3.2); None unless the run is paused."""
+        return (self.last.data.get("tool_calls") or []) if self.state is State.PAUSED else None
 
     @property
     def failure(self) -> Failure | None:

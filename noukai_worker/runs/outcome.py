@@ -9,7 +9,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from . import answers, operations
-from .model import EntryType, Failure, Lease, State
+from .model import EntryType, Failure, Lease, Reply, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +22,10 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The run has failed for good."""
+    """The run has failed for good. Not `settled`: its paid call may have been carried out all the same."""
 
     failure: Failure
+    settled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Retrying:
 
     failure: Failure
     delay: float
+    settled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ def waiting_for(
 class GivenBack:
     """The worker stops: another one is to go on at once; the attempt does not count."""
 
+    settled: bool = True
+
 
 Outcome = Completed | Failed | Retrying | Paused | GivenBack
 Write = operations.Operation[answers.Advanced | answers.Fenced]
@@ -74,9 +78,21 @@ class Progress:
     execution_id: str | None = None
     step_index: int | None = None
     step_count: int | None = None
+    reply: Reply | None = None
 
 
 NOTHING = Progress()
+
+
+def answered(reply: Reply) -> Progress:
+    """The write of a worker that has answered the flow's tool calls by itself; another one need not answer them again."""
+    ids = [result.get("toolCallId") for result in reply.results]
+    return Progress([operations.entry(EntryType.RESUMED, {"tool_call_ids": ids})], reply=reply)
+
+
+def too_many_rounds(limit: int) -> Failure:
+    """Why a run failed whose flow asks for tools without end."""
+    return Failure("tool_rounds_exhausted", f"the flow asked for tools more than {limit} times in one attempt")
 
 
 def readable(end: Outcome) -> Outcome:
@@ -100,6 +116,7 @@ def keep(lease: Lease, position: int, progress: Progress, *, extend: float) -> W
         execution_id=progress.execution_id,
         step_index=progress.step_index,
         step_count=progress.step_count,
+        reply=progress.reply,
     )
 
 
@@ -113,6 +130,7 @@ def close(lease: Lease, position: int, outcome: Outcome, *, progress: Progress =
         to=to,
         wait=wait,
         counted=not isinstance(outcome, GivenBack),
+        settled=not isinstance(outcome, Failed | Retrying | GivenBack) or outcome.settled,
         entries=[*progress.entries, last],
         outputs=progress.outputs,
         execution_id=(outcome.execution_id if isinstance(outcome, Completed) else None) or progress.execution_id,
@@ -127,15 +145,15 @@ def _end(lease: Lease, outcome: Outcome, pickup: float) -> tuple[State, float, t
         case Completed(result, execution_id):
             data = {"result": result, "execution_id": execution_id, "attempts": attempt}
             return State.COMPLETED, 0, operations.entry(EntryType.COMPLETED, data)
-        case Failed(failure):
+        case Failed(failure, _):
             data = {"code": failure.code, "message": failure.message, "attempts": attempt}
             return State.FAILED, 0, operations.entry(EntryType.FAILED, data)
-        case Retrying(failure, delay):
+        case Retrying(failure, delay, _):
             data = {"code": failure.code, "message": failure.message, "attempt": attempt, "delay": round(delay, 3)}
             return State.RETRYING, delay, operations.entry(EntryType.RETRYING, data)
         case Paused(continuation, wait):
             return State.PAUSED, wait, operations.entry(EntryType.PAUSED, continuation)
-        case GivenBack():
+        case GivenBack(_):
             text = "the worker is stopping; another one goes on"
             data = {"code": "worker_draining", "message": text, "attempt": attempt, "delay": 0}
             return State.QUEUED, pickup, operations.entry(EntryType.RETRYING, data)

@@ -11,7 +11,10 @@ from pydantic_core import PydanticSerializationError, from_json
 
 from ..errors import InvalidRequest, PayloadTooLarge
 
-Mode = Literal["stream", "execute"]
+Mode = Literal["stream", "execute", "job"]
+
+_JOB_INPUT = ("parameters", "block_overrides", "version", "session_id", "timeout")
+_INPUT = (*_JOB_INPUT, "attachments", "tools", "tool_choice")
 
 _SLUG = r"[a-z0-9](?:[a-z0-9-]{0,48}[a-z0-9])?"
 _CREDENTIAL = r"^[A-Za-z0-9_.-]{1,64}$"
@@ -48,7 +51,7 @@ class RunRequest(BaseModel):
     max_age: Positive | None = None
     """Seconds after which the run is not attempted again."""
     on_unknown_outcome: Literal["retry", "fail"] = "fail"
-    """`execute` only: what to do when it cannot be known whether a paid call happened (law 6)."""
+    """`execute` and `job`: what to do when not even the service can tell whether a paid call happened (law 6)."""
 
     @field_validator("version", mode="before")
     @classmethod
@@ -65,8 +68,10 @@ class RunRequest(BaseModel):
             for message in self.messages:
                 if message.get("role") not in ("user", "assistant", "tool"):
                     raise ValueError("each of messages needs a role: user, assistant or tool")
-        if self.input_overrides and self.mode == "execute":
-            raise ValueError('execute takes no input_overrides: use mode="stream"')
+        if self.input_overrides and self.mode != "stream":
+            raise ValueError(f'{self.mode} takes no input_overrides: use mode="stream"')
+        if self.mode == "job" and (self.messages or self.attachments or self.tools or self.tool_choice):
+            raise ValueError('a job takes no messages, attachments or tools: use mode="execute"')
         _check_version(self.version, self.mode)
         if self.credential.startswith("nk_"):
             raise ValueError("credential is the name of a key in the workers' settings, not the key itself")
@@ -105,18 +110,14 @@ class RunRequest(BaseModel):
         canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
+    @property
+    def alone_in_session(self) -> bool:
+        """Whether the run has a session to itself, so that the service can be asked what became of its calls."""
+        return self.session_id is None
+
     def flow_input(self) -> dict[str, Any]:
-        """What both of the SDK's calls take of it, by the names of their arguments."""
-        names = (
-            "parameters",
-            "block_overrides",
-            "attachments",
-            "tools",
-            "tool_choice",
-            "version",
-            "session_id",
-            "timeout",
-        )
+        """What the SDK's calls take of it, by the names of their arguments."""
+        names = _JOB_INPUT if self.mode == "job" else _INPUT
         return {name: getattr(self, name) for name in names}
 
 
@@ -130,7 +131,7 @@ def _check_version(version: str | int, mode: str) -> None:
 
 _REMEDIES = {
     "flow": "write it as org/project/slug: lower-case letters, digits and hyphens, at most 50 characters each",
-    "mode": 'use "stream" or "execute"',
+    "mode": 'use "stream", "execute" or "job"',
     "session_id": "use 1 to 200 printable ASCII characters",
     "version.str": 'use "production", "draft" or a number from 0',
     "version.int": 'use "production", "draft" or a number from 0',

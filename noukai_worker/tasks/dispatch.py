@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import secrets
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from celery import Celery, states
 from celery.app.task import Context
+from celery.backends.base import DisabledBackend
 from kombu.utils import json
 from kombu.utils.functional import maybe_list
 
 from ..errors import InvalidRequest, RunCancelled, RunFailed
 from ..runs import RunRequest, operations, shared
-from ..runs.answers import Cancelled, Created, Ended
+from ..runs.answers import Cancelled, Created, Ended, Unsent
 from ..runs.operations import Operation
 from ..settings import Settings, current
 
@@ -58,6 +60,7 @@ def record(submission: Submission, settings: Settings) -> Operation[Created]:
         submission.request,
         token=secrets.token_urlsafe(24),
         retention=settings.retention,
+        failed_retention=settings.failed_retention,
         pickup=settings.pickup,
         max_attempts=settings.max_attempts,
         max_age=settings.max_age,
@@ -75,10 +78,8 @@ def submit(app: Celery, submission: Submission) -> Created:
     """
     created = record_now(submission)
     if created.new and not submission.delay:
-        try:
+        with _left_to_a_sweeper(submission.run_id):
             _publish(app, submission.run_id, submission.request, submission.options)
-        except Exception as error:  # noqa: BLE001 - whatever the broker's client raises: the run is accepted, a sweeper owns it now
-            logger.warning("run %s is recorded; its message will be sent by a worker (%s)", submission.run_id, error)
     return created
 
 
@@ -99,6 +100,30 @@ def send(app: Celery, run_id: str, request: RunRequest, dispatch: str) -> None:
     _publish(app, run_id, request, json.loads(dispatch), first=False)
 
 
+def go_on(app: Celery, unsent: Unsent) -> None:
+    """Send the message of a run that was resumed or redriven. If the broker does not answer, a sweeper sends it."""
+    with _left_to_a_sweeper(unsent.run_id):
+        send(app, unsent.run_id, unsent.request, unsent.dispatch)
+
+
+def forget_end(app: Celery, run_id: str) -> None:
+    """Have Celery forget how a run ended that has not ended after all: `AsyncResult(id).get()` waits again."""
+    if isinstance(app.backend, DisabledBackend):
+        return
+    try:
+        app.backend.forget(run_id)
+    except Exception as error:  # noqa: BLE001 - whatever the backend's client raises; a result replaces the old end anyway
+        logger.warning("run %s is redriven; Celery still has its old end (%s)", run_id, error)
+
+
+@contextmanager
+def _left_to_a_sweeper(run_id: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever the broker's client raises: the run is recorded, and has a deadline
+        logger.warning("run %s is recorded; its message will be sent by a worker (%s)", run_id, error)
+
+
 def end(app: Celery, ended: Ended) -> None:
     """Tell Celery that a run failed without a worker: `AsyncResult(id).get()`, error links and chords end, too."""
     failure = RunFailed(ended.run_id, ended.failure.code, ended.failure.message, ended.attempts)
@@ -113,6 +138,15 @@ def end_cancelled(app: Celery, cancelled: Cancelled) -> None:
         app.backend.mark_as_revoked(run_id, reason=str(RunCancelled(run_id)), request=request, state=states.REVOKED)
     except Exception as error:  # noqa: BLE001 - whatever the backend's client raises
         logger.warning("run %s is cancelled; Celery could not be told (%s)", run_id, error)
+
+
+def stop_worker(app: Celery, run_id: str) -> None:
+    """Have the worker that holds a run stop at once; without this it would learn of it when it next writes, or renews its lease."""
+    try:
+        with app.connection_for_write() as connection:
+            app.control.revoke(run_id, terminate=True, connection=connection)
+    except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
+        logger.info("run %s is cancelled; its worker will find out by itself (%s)", run_id, error)
 
 
 def _context(run_id: str, mode: str, stored: str) -> Context:

@@ -27,6 +27,8 @@ _STATUSES: tuple[tuple[type[NoukaiWorkerError], int], ...] = (
     (errors.EntriesTrimmed, 410),
     (errors.IdempotencyConflict, 409),
     (errors.RunFinished, 409),
+    (errors.RunNotPaused, 409),
+    (errors.RunNotFailed, 409),
     (errors.TokenRejected, 403),
     (errors.StoreUnavailable, 503),
 )

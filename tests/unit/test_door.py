@@ -13,19 +13,28 @@ import noukai_worker
 def test_the_names_are_locked() -> None:
     assert noukai_worker.__all__ == [
         "Entry",
+        "Redriven",
         "Run",
         "RunView",
         "Settings",
         "State",
         "__version__",
         "acancel",
+        "adead",
         "aenqueue",
+        "aredrive",
+        "aredrive_all",
+        "aresume",
         "cancel",
         "celery_app",
         "configure",
+        "dead",
         "enqueue",
         "execute_flow",
         "recent",
+        "redrive",
+        "redrive_all",
+        "resume",
         "show",
         "stream_flow",
         "subscribe",
@@ -63,7 +72,7 @@ import noukai_worker
 for name in noukai_worker.__all__: getattr(noukai_worker, name)
 print(sorted(task for task in noukai_worker.celery_app.tasks if task.startswith("noukai")))
 """
-    assert fresh(code) == "['noukai.execute', 'noukai.stream']"
+    assert fresh(code) == "['noukai.execute', 'noukai.job', 'noukai.stream']"
 
 
 def test_subscribe_is_a_function_whatever_was_imported_first() -> None:

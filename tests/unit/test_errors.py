@@ -20,9 +20,12 @@ EXAMPLES = [
     errors.EntryUnreadable("garbage"),
     errors.IdempotencyConflict("r"),
     errors.RunFinished("r", "failed"),
+    errors.RunNotPaused("r", "queued"),
+    errors.RunNotFailed("r", "running"),
     errors.TokenRejected("r"),
     errors.StoreUnavailable("redis://h:1", "refused"),
     errors.CredentialMissing("acme"),
+    errors.ToolFailed("no such city"),
     errors.RunFailed("r", "X", "why", 2),
     errors.RunCancelled("r"),
 ]

@@ -1,6 +1,6 @@
 -- Records a run as queued, before its message is sent; a run that exists already is told, not made again.
 -- KEYS: run log tombstone deadlines index
--- ARGV: id token request digest flow mode dispatch retention_ms delay_ms pickup_ms unknown max_attempts max_age_ms max_entries data
+-- ARGV: id token request digest flow mode dispatch retention_ms delay_ms pickup_ms spared max_attempts max_age_ms max_entries data failed_retention_ms
 local run, log, tombstone, deadlines, index = unpack(KEYS)
 local id, token, request, digest, flow, mode, dispatch = unpack(ARGV, 1, 7)
 local retention, delay, pickup = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
@@ -22,7 +22,8 @@ local ttl = lifetime(retention, deadline, now + delay, tonumber(ARGV[13]))
 redis.call('HSET', run, 'id', id, 'state', 'queued', 'attempt', 0, 'counted', 0, 'seq', 1, 'token', token, 'request', request,
   'digest', digest, 'flow', flow, 'mode', mode, 'dispatch', dispatch, 'retention', retention, 'created', int(now),
   'updated', int(now), 'due', int(now + delay), 'begins', int(now + delay), 'deadline', int(deadline), 'expires', int(now + ttl), 'sendings', delay == 0 and 1 or 0,
-  'unknown', ARGV[11], 'max_attempts', ARGV[12], 'max_age', ARGV[13], 'max_entries', ARGV[14], 'step_index', 0)
+  'spared', ARGV[11], 'max_attempts', ARGV[12], 'max_age', ARGV[13], 'max_entries', ARGV[14], 'failed_retention', ARGV[16],
+  'step_index', 0, 'unsettled', 0, 'life', 0)
 write(id, log, 1, '"run.queued"', 0, ARGV[15], ARGV[14])
 live(ttl, run, log)
 redis.call('SET', tombstone, 1, 'PX', int(2 * ttl))

@@ -1,19 +1,19 @@
 -- A sweeper looks at one run whose deadline has passed, and does what its state asks for (law 5).
--- KEYS: run log outputs deadlines tombstone
+-- KEYS: run log outputs tombstone deadlines dead
 -- ARGV: id pickup_ms lease_ms patient
 -- Answers 'publish' with the request, or what was done instead.
-local run, log, outputs, deadlines, tombstone = unpack(KEYS)
+local run, log, outputs, tombstone, deadlines = unpack(KEYS)
 local id, pickup, lease, patient = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 
 local r = redis.call('HMGET', run, 'state', 'deadline', 'attempt', 'seq', 'retention', 'max_entries', 'sendings', 'counted', 'max_attempts',
-  'max_age', 'begins', 'mode', 'request', 'dispatch', 'worker', 'unknown', 'missed')
+  'max_age', 'begins', 'mode', 'request', 'dispatch', 'worker', 'spared', 'missed', 'failed_retention', 'unsettled')
 local state, deadline = r[1], tonumber(r[2])
 if not state then
-  redis.call('ZREM', deadlines, id)
+  undue(deadlines, id)
   return {'gone'}
 end
 if FINAL[state] then
-  redis.call('ZREM', deadlines, id)
+  undue(deadlines, id)
   return {'corrected'}
 end
 local retention, begins, max_age = tonumber(r[5]), tonumber(r[11]), tonumber(r[10])
@@ -38,11 +38,7 @@ local function close(to, kind, data)
 end
 local function fail(code, message)
   close('failed', '"run.failed"', '{"code":"' .. code .. '","message":"' .. message .. '","attempts":' .. attempt .. '}')
-  redis.call('HSET', run, 'deadline', 0, 'expires', int(now + retention))
-  redis.call('ZREM', deadlines, id)
-  redis.call('DEL', outputs)
-  live(retention, run, log)
-  live(2 * retention, tombstone)
+  ended(id, 'failed', retention, tonumber(r[18]))
   return {'failed', code, message, tonumber(attempt), r[12], r[14]}
 end
 
@@ -54,18 +50,15 @@ if state ~= 'running' and now - begins > max_age then
 end
 local sendings = tonumber(r[7])
 if state == 'running' then
-  -- A call whose outcome nobody else may find out is left to its worker for longer: it may be cut off, and hold a paid result.
-  local only_it_knows = r[12] == 'execute' and r[16] == 'fail'
+  -- A call of which nobody else may find out what became of it is left to its worker for longer.
   local missed = (tonumber(r[17]) or 0) + 1
-  if missed <= (only_it_knows and 3 or patient and 1 or 0) then
+  if missed <= math.max(tonumber(r[16]), patient and 1 or 0) then
     redis.call('HSET', run, 'missed', int(missed))
     postpone(now + lease)
     return {'spared'}
   end
-  if only_it_knows then
-    return fail('outcome_unknown', 'the worker was lost during a paid call, and nobody can tell whether it was carried out')
-  end
-  if tonumber(r[8]) >= tonumber(r[9]) then
+  -- Whether a paid call was carried out is found out by another attempt, even if none is left to make the call again.
+  if tonumber(r[8]) >= tonumber(r[9]) + (r[19] ~= '0' and FINDERS or 0) then
     return fail('attempts_exhausted', 'the last worker was lost, and no attempt is left')
   end
   close('queued', '"run.retrying"', '{"code":"worker_lost","message":"the worker was not heard of for the length of its lease","attempt":'

@@ -33,11 +33,12 @@ end
 
 -- One entry: numbered, logged, published. `type` and `data` are JSON texts. The only place that writes to a log (law 3).
 local at = nil
-local function write(id, log, seq, kind, attempt, data, max_entries)
+-- `place` is '0', or '1' for an entry that takes the place of one with the same number.
+local function write(id, log, seq, kind, attempt, data, max_entries, place)
   at = at or rfc3339(now)
   local entry = '{"run_id":"' .. id .. '","seq":' .. int(seq) .. ',"type":' .. kind .. ',"at":"' .. at
     .. '","attempt":' .. int(attempt) .. ',"data":' .. data .. '}'
-  redis.call('XADD', log, 'MAXLEN', '~', max_entries, int(seq) .. '-0', 'entry', entry)
+  redis.call('XADD', log, 'MAXLEN', '~', max_entries, int(seq) .. '-' .. (place or '0'), 'entry', entry)
   redis.call('PUBLISH', 'noukai:{' .. id .. '}:events', entry)
 end
 
@@ -59,8 +60,51 @@ local function due(deadlines, id, deadline, ttl)
   outlive(deadlines, ttl)
 end
 
+local function undue(deadlines, id)
+  redis.call('ZREM', deadlines, id)
+end
+
+-- The failed runs, until they have expired.
+local function bury(dead, id, ttl)
+  redis.call('ZADD', dead, int(now), id)
+  redis.call('ZREMRANGEBYSCORE', dead, '-inf', int(now - 2 * ttl))
+  outlive(dead, ttl)
+end
+
+local function unbury(dead, id)
+  redis.call('ZREM', dead, id)
+end
+
 local function live(ttl, ...)
   for _, key in ipairs({...}) do
     redis.call('PEXPIRE', key, int(ttl))
   end
+end
+
+-- A run has ended: nobody looks after it any more, and its keys expire. One that failed keeps its checkpoint, and is listed.
+local function ended(id, state, retention, failed_retention)
+  local run, log, outputs, tombstone, deadlines, dead = unpack(KEYS)
+  local ttl = state == 'failed' and failed_retention or retention
+  redis.call('HSET', run, 'deadline', 0, 'expires', int(now + ttl))
+  undue(deadlines, id)
+  if state == 'failed' then
+    bury(dead, id, ttl)
+    live(ttl, outputs)
+  else
+    redis.call('DEL', outputs)
+  end
+  live(ttl, run, log)
+  live(2 * ttl, tombstone)
+end
+
+-- A run that waited for somebody goes on: its message is on the way, its attempts and its age begin anew.
+local function requeue(id, retention, max_age, pickup)
+  local run, log, outputs, tombstone, deadlines = unpack(KEYS)
+  local deadline = now + pickup
+  local ttl = lifetime(retention, deadline, now, max_age)
+  redis.call('HSET', run, 'state', 'queued', 'updated', int(now), 'begins', int(now), 'counted', 0, 'missed', 0, 'sendings', 1,
+    'due', int(now), 'deadline', int(deadline), 'expires', int(now + ttl))
+  due(deadlines, id, deadline, ttl)
+  live(ttl, run, log, outputs)
+  live(2 * ttl, tombstone)
 end

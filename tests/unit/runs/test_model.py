@@ -18,7 +18,7 @@ def test_only_what_is_queued_can_be_claimed() -> None:
 
 
 def test_everything_that_has_not_ended_can_be_cancelled() -> None:
-    assert all(State.CANCELLED in targets for targets in TRANSITIONS.values() if targets)
+    assert all(State.CANCELLED in targets for state, targets in TRANSITIONS.items() if not state.terminal)
 
 
 def test_every_state_can_be_reached() -> None:
@@ -37,7 +37,9 @@ def test_every_state_can_be_reached() -> None:
         ({"flow": "acme/demo/-x"}, "org/project/slug"),
         ({"flow": "acme/demo/" + "x" * 51}, "org/project/slug"),
         ({"flow": 5}, "org/project/slug"),
-        ({"mode": "batch"}, '"stream" or "execute"'),
+        ({"mode": "batch"}, '"stream", "execute" or "job"'),
+        ({"mode": "job", "tools": [{"name": "x"}]}, "no messages, attachments or tools"),
+        ({"mode": "job", "input_overrides": {"a": 1}}, "no input_overrides"),
         ({"message": 5}, "string"),
         ({"message": "a", "messages": [{"role": "user"}]}, "not both"),
         ({"messages": [{"role": "user", "content": "x"}]}, "no messages"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import time
 from datetime import datetime
-from typing import Any
 
 import pytest
 import redis
@@ -21,68 +20,21 @@ from noukai_worker.errors import (
     RunNotFound,
 )
 from noukai_worker.runs import (
-    Entry,
     EntryType,
     Failure,
-    Lease,
     RunRequest,
     RunStore,
     State,
-    answers,
     keys,
     operations,
     outcome,
 )
 from noukai_worker.runs.answers import Advanced, Claimed, Ended, Fenced, Refused, Unsent
-from noukai_worker.runs.outcome import Completed, Failed, GivenBack, Paused, Progress, Retrying
+from noukai_worker.runs.outcome import Completed, Failed, GivenBack, Paused, Retrying
 from noukai_worker.settings import Settings
 from noukai_worker.sweeper import Sweeper
 
-REQUEST = RunRequest.build(flow="acme/demo/two-step", message="hi")
-LIMITS: dict[str, Any] = {
-    "token": "secret",
-    "retention": 60,
-    "pickup": 10,
-    "max_attempts": 3,
-    "max_age": 100,
-    "max_entries": 1000,
-}
-
-
-def create(store: RunStore, run_id: str = "r", request: RunRequest = REQUEST, **changes: Any) -> answers.Created:
-    return store.perform(operations.create(run_id, request, **(LIMITS | changes)))
-
-
-def claim(store: RunStore, run_id: str = "r", claim_id: str = "c", lease: float = 10) -> Claimed | Refused:
-    return store.perform(operations.claim(run_id, claim_id=claim_id, lease=lease, worker="w"))
-
-
-def claimed(store: RunStore, run_id: str = "r", lease: float = 10, claim_id: str = "c") -> Lease:
-    answer = claim(store, run_id, claim_id, lease)
-    assert isinstance(answer, Claimed)
-    return answer.lease
-
-
-def log(store: RunStore, run_id: str = "r") -> tuple[Entry, ...]:
-    return store.perform(operations.read(run_id, after=0, limit=10_000)).entries
-
-
-def write(store: RunStore, lease: Lease, position: int, *types: str, **checkpoint: Any) -> Advanced | Fenced:
-    progress = Progress([operations.entry(kind, {"n": n}) for n, kind in enumerate(types)], **checkpoint)
-    return store.perform(outcome.keep(lease, position, progress, extend=10))
-
-
-def end(store: RunStore, lease: Lease, position: int, how: outcome.Outcome) -> Advanced | Fenced:
-    return store.perform(outcome.close(lease, position, outcome.readable(how), pickup=10))
-
-
-def sweep(store: RunStore, run_id: str = "r", *, patient: bool = False) -> Unsent | Ended | None:
-    return store.perform(operations.overdue(run_id, pickup=10, lease=10, patient=patient))
-
-
-def make_overdue(client: redis.Redis, run_id: str = "r") -> None:
-    client.hset(keys.run(run_id), mapping={"deadline": 1})
-    client.zadd(keys.DEADLINES, {run_id: 1})
+from .words import REQUEST, claim, claimed, create, end, given, log, make_overdue, sweep, write
 
 
 def test_a_run_is_recorded_once_with_its_first_entry(store: RunStore) -> None:
@@ -276,33 +228,28 @@ def test_attempts_have_a_limit_that_survives_lost_workers(store: RunStore, clien
     assert log(store)[-1].data["code"] == "attempts_exhausted"
 
 
-def test_a_lost_execute_call_is_not_paid_for_twice_unless_the_enqueuer_says_so(
+def test_a_lost_execute_call_is_found_out_about_by_another_attempt(store: RunStore, client: redis.Redis) -> None:
+    create(store, request=RunRequest.build(flow="acme/demo/two-step", mode="execute"), max_attempts=1)
+    assert not given(store, "1").unsettled
+    make_overdue(client)
+    assert isinstance(sweep(store), Unsent), "even if it may not make the call again"
+    assert given(store, "2").unsettled
+
+
+def test_a_lost_call_in_a_session_that_others_use_is_left_to_its_worker_for_longer(
     store: RunStore, client: redis.Redis
 ) -> None:
-    careful = RunRequest.build(flow="acme/demo/two-step", mode="execute")
-    bold = RunRequest.build(flow="acme/demo/two-step", mode="execute", on_unknown_outcome="retry")
-    for run_id, request in (("careful", careful), ("bold", bold)):
-        create(store, run_id, request)
+    fields = {"flow": "acme/demo/two-step", "mode": "execute", "session_id": "theirs"}
+    create(store, "careful", RunRequest.build(**fields, metadata={"on_unknown_outcome": "retry"}))
+    create(store, "bold", RunRequest.build(**fields, on_unknown_outcome="retry"))
+    for run_id in ("careful", "bold"):
         claimed(store, run_id)
         make_overdue(client, run_id)
     for _ in range(3):
         assert sweep(store, "careful") is None, "its worker may only be cut off, and hold the paid result"
         make_overdue(client, "careful")
-    ended = sweep(store, "careful")
-    assert isinstance(ended, Ended)
-    assert ended.failure.code == "outcome_unknown"
+    assert isinstance(sweep(store, "careful"), Unsent)
     assert isinstance(sweep(store, "bold"), Unsent)
-
-
-def test_the_policy_is_not_taken_from_the_enqueuers_own_words(store: RunStore, client: redis.Redis) -> None:
-    request = RunRequest.build(flow="acme/demo/two-step", mode="execute", metadata={"on_unknown_outcome": "retry"})
-    create(store, request=request)
-    claimed(store)
-    answer = None
-    while answer is None:
-        make_overdue(client)
-        answer = sweep(store)
-    assert isinstance(answer, Ended)
 
 
 def test_a_patient_sweeper_gives_a_running_attempt_one_more_lease(store: RunStore, client: redis.Redis) -> None:

@@ -1,0 +1,48 @@
+"""What sweepers do: find the runs that are overdue, and act on them one by one (law 5)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import keys
+from ..answers import Due, Ended, Unsent
+from ..model import Failure
+from ..request import RunRequest
+from .operation import Operation, ms, text, write_keys
+
+
+def due(limit: int, *, lease: float) -> Operation[Due]:
+    """Which runs are overdue, at most `limit`. Only sweepers ask: a long time without any means that Redis was away."""
+
+    def decode(answer: Any) -> Due:
+        return Due(tuple(map(text, answer[0])), None if answer[1] < 0 else answer[1] / 1000, bool(answer[2]))
+
+    return Operation("due", (keys.DEADLINES, keys.SWEEP), (limit, ms(lease)), decode)
+
+
+def overdue(run_id: str, *, pickup: float, lease: float, patient: bool = False) -> Operation[Unsent | Ended | None]:
+    """Act on one overdue run; None if there was nothing to do. The message of an Unsent run is the caller's to send.
+
+    `patient` gives each running attempt one more lease: Redis was away, and workers could not be heard.
+    """
+
+    def decode(answer: Any) -> Unsent | Ended | None:
+        word = text(answer[0])
+        if word == "publish":
+            return Unsent(run_id, RunRequest.stored(answer[2]), text(answer[3]))
+        if word == "failed":
+            failure = Failure(text(answer[1]), text(answer[2]))
+            return Ended(run_id, text(answer[4]), failure, int(answer[3]), text(answer[5]))
+        return None
+
+    return Operation("overdue", write_keys(run_id), (run_id, ms(pickup), ms(lease), int(patient)), decode)
+
+
+def shelve(run_id: str, *, pause: float) -> Operation[None]:
+    """Look at an overdue run no sooner than in `pause` seconds: what is wrong with it must not keep the others waiting."""
+    return Operation("shelve", (keys.DEADLINES,), (run_id, ms(pause)), lambda _: None)
+
+
+def unsent(run_id: str, *, pickup: float) -> Operation[None]:
+    """The message of an Unsent run could not be sent: try again after `pickup` seconds, as if it had not been tried."""
+    return Operation("unsent", write_keys(run_id), (run_id, ms(pickup)), lambda _: None)
