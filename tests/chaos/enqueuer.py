@@ -27,7 +27,7 @@ def main(path: str) -> int:
     whole = [line for line in told if line.endswith("\n")]
     web = httpx.Client(base_url=plan["web"], timeout=10) if "web" in plan else None
     begin = time.monotonic()
-    modes = plan.get("modes", ["stream", "execute"])
+    modes = plan.get("modes", ["stream", "execute", "job"])
     with out.open("w") as lines:
         lines.writelines(whole)
         lines.flush()

@@ -92,7 +92,7 @@ class Record:
         attempt = next((entry for entry in reversed(before) if entry["type"] == "run.started"), None)
         if not before or before[-1]["type"] in ENDS or before[-1]["type"] == "run.retrying" or attempt is None:
             return None
-        if not fault.worker and self.run.mode == "execute":
+        if not fault.worker and self.run.mode != "stream":
             return None  # it shows nothing before its end, and was not hit
         if fault.worker and not str(attempt["data"]["worker"]).startswith(f"{fault.worker}@"):
             return None
@@ -157,7 +157,7 @@ def judge(
             figures.bad_logs.append(f"{record.run.id} {complaint}")
         if record.end and record.end["type"] != "run.completed":
             failed[str(record.end["data"].get("code", record.end["type"]))] += 1
-        if record.run.mode == "execute":
+        if record.run.mode != "stream":
             if told["executions"] > 1:
                 figures.executes_twice.append(record.run.id)
         else:

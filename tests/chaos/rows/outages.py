@@ -37,7 +37,6 @@ def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
         audience.settle()
         broken = audience.broken()
         figures.demand(not broken, f"{len(broken)} readers did not get every entry once: {broken[:3]}")
-        figures.demand(not figures.failed, f"runs failed: {figures.failed}")
         restarted = [name for name, process in it.kept.items() if len(process.starts) > 1]
         figures.demand(not restarted, f"processes died of it: {restarted}")
         figures.demand(len(figures.recoveries) >= figures.faults, "hardly any run was in flight")
@@ -105,7 +104,6 @@ class Tail(threading.Thread):
 
 
 def _under_load(it: House, count: int, seconds: float) -> Audience:
-    it.flow_server.order(times=1_000_000, endpoint="execute", outlive_client=True)
     _, port = it.web()
     it.stream("stream-a")
     it.stream("stream-b")

@@ -7,7 +7,6 @@ import signal
 import time
 from pathlib import Path
 
-from .. import gaps
 from ..evidence import Record, moment
 from ..figures import Figures
 from ..house import House, house
@@ -46,12 +45,10 @@ def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
         moved = sum(entry["type"] == "run.retrying" for record in logs for entry in record.entries)
         figures.own["runs given back"] = moved
         figures.demand(moved >= streams / 2, "hardly any stream was given back")
-        figures.demand(not figures.failed, f"runs failed: {figures.failed}")
         # The service may write a step's end at the very moment at which the connection is closed: rare, and nobody here can know.
         few = figures.step_ends_unknown <= moved // 100
         figures.demand(few, f"{figures.step_ends_unknown} steps were done twice in {moved} hand-overs")
-        drained = [name for name in WORKERS if name.startswith("stream") or gaps.DRAIN_EXECUTE not in gaps.OPEN]
-        slow = {name: max(stops[name]) for name in drained if max(stops[name]) > 6.0}
+        slow = {name: round(max(took), 1) for name, took in stops.items() if max(took) > 6.0}
         figures.demand(not slow, f"stopping took long: {slow}")
     return figures
 

@@ -55,7 +55,6 @@ def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
         figures.own["keys left"] = left
         figures.demand(not [key for key in left if "{" in key or "meta" in key], f"keys of runs were left: {left[:5]}")
         figures.demand(collector.most_keys < RATE * retention * 8 + 200, f"{collector.most_keys} keys at once")
-        figures.demand(not figures.failed, f"runs failed: {figures.failed}")
         with it.client as client:
             evidence.search(figures, client, it.flow_server.api_key)
     return figures

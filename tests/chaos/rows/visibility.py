@@ -31,7 +31,6 @@ def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
         executions = {record.run.message: told[record.run.message]["executions"] for record in logs}
         figures.demand(set(executions.values()) == {1}, f"not one execution each: {executions}")
         figures.demand(all(len(record.starts) == 1 for record in logs), "a run was attempted twice")
-        figures.demand(not figures.failed, f"runs failed: {figures.failed}")
         copies = sum(process.output().count("this message has nothing to do") for process in it.kept.values())
         figures.own["copies of messages turned away"] = copies
         figures.demand(copies >= len(logs) / 2, "hardly any message came twice: the row proves nothing")
