@@ -47,8 +47,8 @@ PATCHES = (
         (
             (
                 "tasks/dispatch.py",
-                "task.publish(*arguments(request), run_id,",
-                "task.publish(*arguments(request), run_id[::-1],",
+                "task.publish(*arguments(request), run_id, {**_RETRIED",
+                "task.publish(*arguments(request), run_id[::-1], {**_RETRIED",
             ),
         ),
     ),

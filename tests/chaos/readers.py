@@ -114,10 +114,13 @@ class Audience(threading.Thread):
     def run(self) -> None:
         """The loop, until `close`."""
         self._loop.run_forever()
+        self._loop.run_until_complete(self._send_away())
+        self._loop.close()
+
+    async def _send_away(self) -> None:
         for task in self._tasks:
             task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*self._tasks, return_exceptions=True))
-        self._loop.close()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def attend(self, run: Accepted) -> Reader:
         """One more reader."""

@@ -35,6 +35,7 @@ def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
         it.enqueuer("caller", web=f"http://127.0.0.1:{port}", **plan)
         audience = Audience(port)
         audience.start()
+        it.until(lambda: len(it.accepted()) > 5, "runs are accepted")
         end = time.monotonic() + seconds
         victims: list[str] = []
         while time.monotonic() < end:
