@@ -6,7 +6,7 @@ from functools import cache
 from typing import Annotated, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from .errors import CredentialMissing, InvalidRequest
@@ -79,6 +79,13 @@ class Settings(BaseSettings):
     """Entries held for a slow reader before it has to read from the log."""
     web_open: bool = False
     """Reading needs no token. For development: refused unless the web process listens on loopback."""
+    operator_token: Annotated[SecretStr, Field(min_length=16)] | None = None
+    """What operators send to list and redrive failed runs over HTTP; without it the web process has no such routes."""
+
+    @field_validator("operator_token", mode="before")
+    @classmethod
+    def _unset(cls, value: object) -> object:
+        return value or None  # what an unset variable looks like in a compose file
 
     @property
     def answer_within(self) -> float:
@@ -120,8 +127,13 @@ def from_environment() -> Settings:
         field = str(first["loc"][0]) if first["loc"] else "settings"
         plain = field in ("redis_url", "broker_url", "api_key", "env", "base_url")
         name = f"NOUKAI_{field.upper()}" if plain else f"NOUKAI_WORKER_{field.upper()}"
-        remedy = "write it as redis://host:port/0" if first["type"] == "string_pattern_mismatch" else first["msg"]
-        raise InvalidRequest(f"{name}: {remedy}") from None
+        raise InvalidRequest(f"{name}: {_REMEDIES.get(first['type'], first['msg'])}") from None
+
+
+_REMEDIES = {
+    "string_pattern_mismatch": "write it as redis://host:port/0",
+    "too_short": "use 16 characters or more, at random",
+}
 
 
 _adopted: list[Settings] = []

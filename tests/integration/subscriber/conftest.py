@@ -3,17 +3,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import socket
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
+import uvicorn
+from fastapi import FastAPI
 
 from noukai_worker.runs import Lease, RunRequest, RunStore, State, operations
 from noukai_worker.runs.answers import Advanced, Claimed
-from tests.support.processes import RedisServer
+from tests.support.processes import RedisServer, until
 
 
 class Writer:
@@ -138,6 +143,24 @@ class Link:
                 target.write(piece)
                 await target.drain()
         target.close()
+
+
+@contextlib.contextmanager
+def served(app: FastAPI) -> Iterator[httpx.Client]:
+    """The application on a port of its own, in a thread."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        until(lambda: server.started, "the web server starts")
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        try:
+            with httpx.Client(base_url=address, timeout=20, trust_env=False) as http:
+                yield http
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 @pytest.fixture
