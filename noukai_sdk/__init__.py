@@ -17,6 +17,7 @@ from noukai_sdk._errors import (
     APIResponseError,
     APITimeoutError,
     AuthenticationError,
+    CallInterruptedError,
     ClientClosedError,
     FlowExecutionError,
     FlowNotFoundError,
@@ -35,12 +36,16 @@ from noukai_sdk._errors import (
     ReplayNoSnapshotsError,
     ReplaySessionExpiredError,
     ReplaySessionNotFoundError,
+    ResultNotRecordedError,
+    SessionExpiredError,
+    SessionNotFoundError,
     StepFailedError,
     StreamInterruptedError,
     StreamProtocolError,
     StreamTimeoutError,
     ToolCallLimitError,
 )
+from noukai_sdk._interruption import Interruption
 from noukai_sdk._version import __version__
 
 if TYPE_CHECKING:
@@ -65,11 +70,13 @@ if TYPE_CHECKING:
     from noukai_sdk._models.jobs import JobAccepted, JobStatus
     from noukai_sdk._models.requests import ChatMessage
     from noukai_sdk._models.results import ExecuteResult, PausedResult
+    from noukai_sdk._models.sessions import RecordedRun, RecordedStep, SessionRecord
     from noukai_sdk._models.traces import RunSummary, StepAttempts, StepTrace, Trace
     from noukai_sdk._relay import AsyncRelayFlow, RelayExecuteTransport, RelayFlow, RelaySyncExecuteTransport
     from noukai_sdk._replay import replay, replay_scope, replay_scope_sync
     from noukai_sdk._runs import AsyncRun, Run
     from noukai_sdk._scope import current_session_id
+    from noukai_sdk._sessions import AsyncSession, Session
     from noukai_sdk._streams import AsyncEventStream, AsyncLiveTrace, EventStream, LiveTrace
 
 __all__ = [
@@ -83,7 +90,9 @@ __all__ = [
     "AsyncNoukai",
     "AsyncRelayFlow",
     "AsyncRun",
+    "AsyncSession",
     "AuthenticationError",
+    "CallInterruptedError",
     "ChatMessage",
     "Checkpoint",
     "ClientClosedError",
@@ -96,6 +105,7 @@ __all__ = [
     "Frame",
     "FrameTooLargeError",
     "InsufficientCreditsError",
+    "Interruption",
     "Job",
     "JobAccepted",
     "JobStatus",
@@ -106,6 +116,8 @@ __all__ = [
     "PermissionDeniedError",
     "PoolTimeoutError",
     "RateLimitError",
+    "RecordedRun",
+    "RecordedStep",
     "RelayExecuteTransport",
     "RelayFlow",
     "RelaySyncExecuteTransport",
@@ -118,9 +130,14 @@ __all__ = [
     "ReplayNoSnapshotsError",
     "ReplaySessionExpiredError",
     "ReplaySessionNotFoundError",
+    "ResultNotRecordedError",
     "Run",
     "RunStarted",
     "RunSummary",
+    "Session",
+    "SessionExpiredError",
+    "SessionNotFoundError",
+    "SessionRecord",
     "StepAttempts",
     "StepCompleted",
     "StepFailed",
@@ -168,11 +185,13 @@ _ROOMS = {
     "_models.jobs": ("JobAccepted", "JobStatus"),
     "_models.requests": ("ChatMessage",),
     "_models.results": ("ExecuteResult", "PausedResult"),
+    "_models.sessions": ("RecordedRun", "RecordedStep", "SessionRecord"),
     "_models.traces": ("RunSummary", "StepAttempts", "StepTrace", "Trace"),
     "_relay": ("AsyncRelayFlow", "RelayExecuteTransport", "RelayFlow", "RelaySyncExecuteTransport"),
     "_replay": ("replay", "replay_scope", "replay_scope_sync"),
     "_runs": ("AsyncRun", "Run"),
     "_scope": ("current_session_id",),
+    "_sessions": ("AsyncSession", "Session"),
     "_streams": ("AsyncEventStream", "AsyncLiveTrace", "EventStream", "LiveTrace"),
 }
 _HOMES = {name: f"{__name__}.{room}" for room, names in _ROOMS.items() for name in names}

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from noukai_sdk._async_flow import AsyncFlow
     from noukai_sdk._drive.effects import AsyncConnection, SyncConnection
     from noukai_sdk._flow import Flow
+    from noukai_sdk._sessions import AsyncSession, Session
 
 NoukaiEnv = Literal["dev", "development", "production"]
 
@@ -123,6 +124,12 @@ class Noukai(_Client):
 
         return Flow(self._connection, self._name(slug, org, project))
 
+    def session(self, session_id: str) -> Session:
+        """The session of this id, a UUID, to see what was run in it. Sends nothing. Raises ValueError."""
+        from noukai_sdk._sessions import Session
+
+        return Session(self._connection, session_id)
+
     def close(self) -> None:
         """Close the connections. Later calls raise ClientClosedError."""
         if (sender := self._connection.shut()) is not None:
@@ -194,6 +201,12 @@ class AsyncNoukai(_Client):
         from noukai_sdk._async_flow import AsyncFlow
 
         return AsyncFlow(self._connection, self._name(slug, org, project))
+
+    def session(self, session_id: str) -> AsyncSession:
+        """The session of this id, a UUID, to see what was run in it. Sends nothing. Raises ValueError."""
+        from noukai_sdk._sessions import AsyncSession
+
+        return AsyncSession(self._connection, session_id)
 
     async def aclose(self) -> None:
         """Close the connections. Later calls raise ClientClosedError."""

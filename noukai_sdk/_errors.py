@@ -13,17 +13,21 @@
     ├── InsufficientCreditsError       402
     ├── PermissionDeniedError          403
     ├── FlowNotFoundError              404
+    ├── SessionNotFoundError           404: the service says that nothing was run in this session
+    ├── SessionExpiredError            410: a session was kept, but is gone
+    ├── ResultNotRecordedError         the record of a run does not tell its result
     ├── RateLimitError                 429
     ├── FlowExecutionError             every other non-2xx status, and a run that failed
     │   └── StepFailedError            … whose missing output was asked for (also an AttributeError)
     ├── ToolCallLimitError             more tool rounds than `max_tool_rounds`
+    ├── CallInterruptedError           another thread ended the call
     ├── ClientClosedError              a call after close() (also a RuntimeError)
     └── ReplayError                    a session cannot be played back
         ├── ReplayDisabledError        … kept for code that names it; never raised (a disabled replay captures instead)
         ├── ReplayInvalidSessionError  … its id is not a UUID (400)
         ├── ReplayForbiddenError       … it is somebody else's (403)
-        ├── ReplaySessionNotFoundError … the service does not know it (404)
-        ├── ReplaySessionExpiredError  … it was kept, but is gone (410)
+        ├── ReplaySessionNotFoundError … the service does not know it (also a SessionNotFoundError)
+        ├── ReplaySessionExpiredError  … it was kept, but is gone (also a SessionExpiredError)
         ├── ReplayNoSnapshotsError     … its runs were recorded without their outputs
         ├── ReplayMissError            a call that the recording has no answer to
         └── ReplayLeftoverError        recorded runs that no call asked for
@@ -130,6 +134,18 @@ class FlowNotFoundError(NoukaiError):
     """There is no such flow, run or job (404)."""
 
 
+class SessionNotFoundError(NoukaiError):
+    """The service says that it knows no session of this id: nothing was run in it (404)."""
+
+
+class SessionExpiredError(NoukaiError):
+    """The service has pruned the session (410): it cannot tell what was run in it."""
+
+
+class ResultNotRecordedError(NoukaiError):
+    """The record of a run does not tell its result: not yet, not in whole, or not at all; `code` says which."""
+
+
 class RateLimitError(NoukaiError):
     """Too many requests (429); `retry_after` holds the server's wish in seconds, if it named one."""
 
@@ -144,6 +160,13 @@ class StepFailedError(FlowExecutionError, AttributeError):
 
 class ToolCallLimitError(NoukaiError):
     """The flow asked for more tool rounds than `max_tool_rounds` allows. The run stays paused on the server."""
+
+
+class CallInterruptedError(NoukaiError):
+    """Another thread ended this call, by `Interruption.interrupt()`. The run on the service was not told, and may go on.
+
+    `sent` is False only if it is certain that none of the call's requests reached the server.
+    """
 
 
 class ClientClosedError(NoukaiError, RuntimeError):
@@ -166,11 +189,11 @@ class ReplayForbiddenError(ReplayError):
     """The session belongs to another project than the key (403)."""
 
 
-class ReplaySessionNotFoundError(ReplayError):
+class ReplaySessionNotFoundError(ReplayError, SessionNotFoundError):
     """The service knows no session of this id (404)."""
 
 
-class ReplaySessionExpiredError(ReplayError):
+class ReplaySessionExpiredError(ReplayError, SessionExpiredError):
     """The service has pruned the session (410). Record it again."""
 
 

@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 import httpx
 
 from noukai_sdk._config import DEFAULT_MAX_CONNECTIONS, DEFAULT_TIMEOUT_SECONDS, seconds
+from noukai_sdk._drive.bounds import Bounds
 from noukai_sdk._drive.calls import aconverse, converse
+from noukai_sdk._drive.effects import respond
 from noukai_sdk._errors import APITimeoutError, ClientClosedError
 from noukai_sdk._failures import failed_request, is_failure
 from noukai_sdk._http.senders import loop_transport, thread_transport
@@ -21,7 +23,7 @@ from noukai_sdk._json import decode, encode
 from noukai_sdk._models.requests import ExecuteRequest, Messages, ToolChoice
 from noukai_sdk._models.results import ExecuteResult, PausedResult
 from noukai_sdk._preparation import AsyncToolHandler, ToolHandler, refuse_async, rounds
-from noukai_sdk._protocol.effects import Reply, Send
+from noukai_sdk._protocol.effects import Conversation, Reply, Send
 from noukai_sdk._protocol.execute import Execution, ToolFunction
 from noukai_sdk._protocol.replies import odd_reply
 from noukai_sdk._protocol.session import NO_SESSION
@@ -85,15 +87,10 @@ class RelaySyncExecuteTransport(_Transport[httpx.Client]):
 
         Raises APIConnectionError, APIResponseError for a 2xx answer that is no object, ClientClosedError, ValueError.
         """
-        return _status_and_object(self._exchange(self._post(payload)))
+        return _status_and_object(converse(_once(self._post(payload)), self._exchange))
 
-    def _exchange(self, send: Send) -> Reply:
-        try:
-            return _reply(self._http.send(self._request(send)))
-        except Exception as error:
-            if not is_failure(error):
-                raise
-            raise failed_request(error) from error
+    def _exchange(self, send: Send, bounds: Bounds) -> Reply:
+        return _reply(respond(self._request(send), partial(self._http.send, stream=True), bounds, stream=False))
 
     def close(self) -> None:
         """Close the connections, unless they are an injected client's."""
@@ -267,6 +264,11 @@ def _execution(
         tool_handler=tool_handler,
         max_tool_rounds=rounds(max_tool_rounds),
     )
+
+
+def _once(send: Send) -> Conversation[Reply]:
+    reply: Reply = yield send
+    return reply
 
 
 def _reply(response: httpx.Response) -> Reply:

@@ -111,6 +111,8 @@ def cancel(run_id: str, *, reason: str | None = None) -> State:
     """
     cancelled = shared(current().redis_url).perform(operations.cancel(run_id, reason=reason))
     dispatch.end_cancelled(apps.current(), cancelled)
+    if cancelled.before is State.RUNNING:
+        dispatch.stop_worker(apps.current(), run_id)
     return cancelled.before
 
 

@@ -15,6 +15,7 @@
     ├── TokenRejected                        missing or foreign read token
     ├── StoreUnavailable                     Redis does not answer
     ├── CredentialMissing                    no API key of that name in this process
+    ├── ToolFailed                           raised by a tool's function: what the flow is told
     └── RunEnded                             what a run ended with, as an exception
         ├── RunFailed
         └── RunCancelled
@@ -216,6 +217,12 @@ class CredentialMissing(NoukaiWorkerError):
     def __str__(self) -> str:
         remedy = "NOUKAI_API_KEY" if self.name == "default" else "NOUKAI_WORKER_CREDENTIALS"
         return f"no API key for the credential {self.name!r}: set {remedy} where the worker runs"
+
+
+class ToolFailed(NoukaiWorkerError):
+    """For functions that answer tool calls: what the flow is told instead of a result. `args`: (text,)."""
+
+    code = "tool_failed"
 
 
 class RunEnded(NoukaiWorkerError):

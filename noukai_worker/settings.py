@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from .errors import CredentialMissing, InvalidRequest
 
@@ -59,6 +59,12 @@ class Settings(BaseSettings):
     """How long after it was due a run may go on being attempted."""
     pause_limit: Seconds = 86_400.0
     """How long a paused run waits for its tool results."""
+    tool_rounds: int = Field(10, ge=1)
+    """How often one attempt may answer a flow's tool calls."""
+    tool_timeout: Seconds = 60.0
+    """How long the functions that answer one round of tool calls may take."""
+    include: Annotated[tuple[str, ...], NoDecode] = ()
+    """Modules that a worker imports at its start, for the tools that they register; separated by commas."""
     backoff_base: Seconds = 1.0
     """The first pause before a retry; doubles with each attempt, jittered."""
     backoff_max: Seconds = 120.0
@@ -67,6 +73,8 @@ class Settings(BaseSettings):
     """How long the service may be silent during a call."""
     drain_grace: Seconds = 5.0
     """How long a stopping worker may take to give its runs back."""
+    execute_grace: float = Field(30.0, ge=0, allow_inf_nan=False)
+    """How long a stopping worker waits for its execute runs before it gives them back, too."""
     log_max_entries: int = Field(100_000, ge=100)
     """Entries kept of one run's log; older ones are trimmed, and readers are told."""
     max_input_bytes: int = Field(1_000_000, ge=1_000)
@@ -86,6 +94,11 @@ class Settings(BaseSettings):
     @classmethod
     def _unset(cls, value: object) -> object:
         return value or None  # what an unset variable looks like in a compose file
+
+    @field_validator("include", mode="before")
+    @classmethod
+    def _names(cls, value: object) -> object:
+        return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
 
     @property
     def answer_within(self) -> float:

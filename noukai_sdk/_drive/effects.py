@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 import httpx
 
-from noukai_sdk._drive.deadline import Deadline
+from noukai_sdk._drive.bounds import Bounds
 from noukai_sdk._failures import failed_request, is_failure
+from noukai_sdk._http.lines import line_of
 from noukai_sdk._http.senders import AsyncSender, Sender
 from noukai_sdk._protocol.effects import Call, Effect, Send
 from noukai_sdk._transport import Connection
@@ -25,39 +26,50 @@ def advance(conversation: Generator[Effect, Any, T], outcome: Any, error: Except
     return conversation.send(outcome) if error is None else conversation.throw(error)
 
 
-def open_response(send: Send, connection: SyncConnection, deadline: Deadline | None = None) -> httpx.Response:
-    """Send a request; a `deadline` cuts its timeouts to what is left, and watches its socket. Raises NoukaiError."""
+def open_response(send: Send, connection: SyncConnection, bounds: Bounds) -> httpx.Response:
+    """Send a request, within `bounds`; the response is read, unless it is a stream that has begun. Raises NoukaiError."""
     sender = connection.sender
     request = connection.request(send)
-    watch: Callable[[Any], None] = _not_at_all
-    if deadline is not None:
-        watch = request.extensions["watch"] = deadline.watch
-        timeouts = request.extensions["timeout"]
-        timeouts.update({phase: deadline.at_most(seconds) for phase, seconds in timeouts.items()})
     connection.log_request(send)
+    return respond(request, sender.send, bounds, stream=send.stream)
+
+
+def respond(
+    request: httpx.Request, send: Callable[[httpx.Request], httpx.Response], bounds: Bounds, *, stream: bool
+) -> httpx.Response:
+    """The response to a request, which `send` brings to the end of its head. Raises NoukaiError."""
+    bounds.watch_over(request)
     try:
-        response = sender.send(request, stream=send.stream)
-        watch(response.extensions.get("network_stream"))
-        if send.stream and not response.is_success:
+        response = send(request)
+        line = line_of(response.extensions.get("network_stream"))
+        bounds(line)
+        if not (stream and response.is_success):
             with contextlib.closing(response):
                 response.read()
-                watch(None)
+            bounds(None)
+            if line is not None and line.was_shut:
+                # Without a length, a body that was cut off looks whole.
+                raise httpx.ReadError("given up while the answer was read")
     except Exception as error:
-        watch(None)
+        bounds(None)
         if not is_failure(error):
+            bounds.sent = True
             raise
-        raise failed_request(error) from error
+        failure = failed_request(error)
+        bounds.sent |= failure.sent
+        raise failure from error
+    bounds.sent = True
     return response
 
 
 async def aopen_response(send: Send, connection: AsyncConnection) -> httpx.Response:
-    """Send a request. Raises NoukaiError."""
+    """Send a request; the response is read, unless it is a stream that has begun. Raises NoukaiError."""
     sender = connection.sender
     request = connection.request(send)
     connection.log_request(send)
     try:
-        response = await sender.send(request, stream=send.stream)
-        if send.stream and not response.is_success:
+        response = await sender.send(request)
+        if not (send.stream and response.is_success):
             async with contextlib.aclosing(response):
                 await response.aread()
     except Exception as error:
@@ -65,10 +77,6 @@ async def aopen_response(send: Send, connection: AsyncConnection) -> httpx.Respo
             raise
         raise failed_request(error) from error
     return response
-
-
-def _not_at_all(_: Any) -> None:
-    pass
 
 
 def call(effect: Call) -> Any:

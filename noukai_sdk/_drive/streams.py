@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
 
 import httpx
 
-from noukai_sdk._drive.deadline import Deadline, deadline_error, shut
+from noukai_sdk._drive.bounds import Bounds, deadline_error
 from noukai_sdk._drive.effects import (
     AsyncConnection,
     SyncConnection,
@@ -21,6 +20,8 @@ from noukai_sdk._drive.effects import (
 )
 from noukai_sdk._errors import NoukaiError
 from noukai_sdk._failures import failed_read, is_failure
+from noukai_sdk._http.lines import ForeignLine, Line, line_of
+from noukai_sdk._interruption import covering
 from noukai_sdk._models.frames import Frame
 from noukai_sdk._protocol.effects import FINISH, READ, Call, Deliver, Effect, Read, Reply, Send, Sleep
 from noukai_sdk._transport import achunks_of, chunks_of
@@ -39,14 +40,22 @@ class Batches(Iterator[list[Frame]]):
         self._dialogue = dialogue
         self._connection = connection
         self._timeout = timeout
-        self._deadline: Deadline | None = None
+        self._bounds: Bounds | None = None
         self._response: httpx.Response | None = None
         self._is_over = False
         self._chunks: Iterator[bytes] = iter(())
 
     def __next__(self) -> list[Frame]:
-        if self._timeout is not None and self._deadline is None:
-            self._deadline = Deadline(self._timeout)
+        bounds = self._bounds
+        if bounds is None:
+            # The time runs from the first item on.
+            bounds = self._bounds = Bounds(self._timeout)
+        if not covering():
+            return self._next(bounds, is_bounded=self._timeout is not None)
+        with bounds:
+            return self._next(bounds, is_bounded=True)
+
+    def _next(self, bounds: Bounds, *, is_bounded: bool) -> list[Frame]:
         outcome: Any = None
         error: Exception | None = None
         try:
@@ -60,68 +69,71 @@ class Batches(Iterator[list[Frame]]):
                     outcome = call(effect)
                     continue
                 try:
-                    if self._deadline is not None and effect is not FINISH:
-                        self._deadline.check(sent=type(effect) is not Send)
-                    outcome = self._perform(effect)
-                except NoukaiError as failure:
-                    error = failure if self._deadline is None else self._deadline.explain(failure)
+                    if is_bounded and effect is not FINISH:
+                        bounds.check(sent=type(effect) is not Send)
+                    outcome = self._perform(effect, bounds)
                 except Exception as failure:  # noqa: BLE001 -- the conversation sees it, and raises it again
-                    error = failure
+                    error = bounds.explain(failure)
         except BaseException:
             self._give_up()
             raise
 
-    def _perform(self, effect: Effect) -> Any:
+    def _perform(self, effect: Effect, bounds: Bounds) -> Any:
         match effect:
             case Read():
-                return self._read()
+                return self._read(bounds)
             case Send():
-                return self._send(effect)
+                return self._send(effect, bounds)
             case Sleep():
-                time.sleep(effect.seconds if self._deadline is None else self._deadline.at_most(effect.seconds))
-                return None
+                return bounds.sleep(effect.seconds)
             case _:
                 return self._drain()
 
-    def _send(self, effect: Send) -> Reply:
+    def _send(self, effect: Send, bounds: Bounds) -> Reply:
         self._abandon()
-        response = open_response(effect, self._connection, self._deadline)
+        response = open_response(effect, self._connection, bounds)
         if response.is_success:
             self._response, self._chunks = response, chunks_of(response)
         return self._connection.reply(effect, response, None if response.is_success else response.content)
 
-    def _read(self) -> bytes | None:
+    def _read(self, bounds: Bounds) -> bytes | None:
         try:
             chunk = next(self._chunks, None)
         except Exception as error:
             if not is_failure(error):
                 raise
             raise failed_read(error) from error
-        if chunk is None and self._deadline is not None:
-            self._deadline.check()  # the end may be its own doing
+        if chunk is None:
+            bounds.check(sent=True)  # the end may be its own doing
         return chunk
 
     def _drain(self) -> None:
-        with Deadline(_DRAIN_SECONDS) as limit:
-            if self._response is not None:
-                limit.watch(self._response.extensions.get("network_stream"))
-            left = _DRAIN_BYTES
-            try:
+        limit = Bounds(_DRAIN_SECONDS)
+        left = _DRAIN_BYTES
+        try:
+            with limit:
+                limit(self._line)
                 for chunk in self._chunks:
                     left -= len(chunk)
                     if left < 0:
                         break
-            except Exception as error:
-                # What comes after the end of a call is of no interest, nor is how it fails.
-                if not is_failure(error):
-                    raise
+        except Exception as error:
+            # What comes after the end of a call is of no interest, nor is how it fails.
+            if not is_failure(error):
+                raise
+        finally:
+            limit.cancel()
         self._abandon()
+
+    @property
+    def _line(self) -> Line | ForeignLine | None:
+        return None if self._response is None else line_of(self._response.extensions.get("network_stream"))
 
     def _abandon(self) -> None:
         response, self._response, self._chunks = self._response, None, iter(())
         self._is_over = False
-        if self._deadline is not None:
-            self._deadline.watch(None)
+        if self._bounds is not None:
+            self._bounds(None)
         if response is not None:
             response.close()
 
@@ -129,15 +141,15 @@ class Batches(Iterator[list[Frame]]):
         """Give up what is left of the stream. A connection whose call has ended is kept for the next."""
         if self._is_over:
             self._drain()
-        elif self._response is not None:
+        elif (line := self._line) is not None:
             # Another thread may be reading, and would keep us waiting until something comes.
-            shut(self._response.extensions.get("network_stream"))
+            line.end()
         self._give_up()
 
     def _give_up(self) -> None:
         self._dialogue.close()
-        if self._deadline is not None:
-            self._deadline.cancel()
+        if self._bounds is not None:
+            self._bounds.cancel()
         self._abandon()
 
     def __del__(self) -> None:

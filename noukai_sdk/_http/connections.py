@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import http.client
 import queue
+import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -14,25 +15,18 @@ import urllib3
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
 from noukai_sdk._http.chunks import Dechunker
+from noukai_sdk._http.lines import Line
+from noukai_sdk._http.opening import open_socket
+from noukai_sdk._interruption import Watch
 
 # Servers and what stands before them close idle connections, some without a word; a request that meets that is lost.
 KEEP_ALIVE_SECONDS = 30.0
 _READ_BYTES = 64 * 1024
 
 
-class NetworkStream:
-    """What httpx calls by that name, as far as a deadline needs it: a way to the socket, as long as it is ours."""
-
-    def __init__(self, socket: Callable[[], object]) -> None:
-        self._socket = socket
-
-    def get_extra_info(self, info: str) -> object:
-        return self._socket() if info == "socket" else None
-
-
 class _Present(threading.local):
-    # Told of the socket that this thread's request waits at for its answer.
-    watch: Callable[[NetworkStream], None] | None = None
+    # Told of whatever this thread's request comes to wait for.
+    watch: Watch | None = None
 
 
 present = _Present()
@@ -42,15 +36,6 @@ class Raw(http.client.HTTPResponse):
     """The standard library's response, which reads a chunked body by what has arrived instead of chunk by chunk."""
 
     _dechunker: Dechunker | None = None
-
-    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        # The connection forgets its socket if it will not be used again.
-        self._sock = sock
-
-    @property
-    def network_stream(self) -> NetworkStream:
-        return NetworkStream(lambda: None if self.isclosed() else self._sock)
 
     def _read_status(self) -> tuple[str, int, str]:
         # The standard library takes 102 and 103 for the answer (RFC 9110 section 15.2).
@@ -93,6 +78,9 @@ class Connection(urllib3.connection.HTTPConnection):
     # urllib3's own response costs more to read than an event does.
     received: Raw
     idle_since = 0.0
+    # The socket, for the call that has it now.
+    line: Line | None = None
+    _opening: Line | None = None
 
     def response_class(self, *args: Any, **kwargs: Any) -> Raw:  # type: ignore[override]
         self.received = Raw(*args, **kwargs)
@@ -112,11 +100,28 @@ class Connection(urllib3.connection.HTTPConnection):
                 error, NewConnectionError
             )
             raise (httpx.ConnectTimeout if is_late else httpx.ConnectError)(where + text_of(error)) from error
+        finally:
+            if self._opening is not None:
+                self._opening.let_go()
+                self._opening = None
 
-    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
-        if present.watch is not None:
-            present.watch(NetworkStream(lambda: self.sock))
-        return super().getresponse()
+    def _new_conn(self) -> socket.socket:
+        if present.watch is None:
+            return super()._new_conn()
+        opened, self._opening = open_socket(self._dns_host, self.port, self.timeout, self.socket_options, present.watch)
+        return opened
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        """Send a request. Raises httpx.ConnectError if it was ended before."""
+        watch = present.watch
+        if self.sock is None:
+            self.connect()
+        self.line = Line(self.sock)
+        if watch is not None:
+            watch(self.line)
+            if watch.ended:
+                raise httpx.ConnectError("given up before anything was sent")
+        super().request(*args, **kwargs)
 
 
 class TLSConnection(Connection, urllib3.connection.HTTPSConnection):
@@ -132,6 +137,32 @@ class _Places(queue.LifoQueue[Any]):
         self.not_empty = threading.Condition(self.mutex)
         self.not_full = threading.Condition(self.mutex)
 
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Raises queue.Empty, also when the wait was ended."""
+        if present.watch is None or not block:
+            return super().get(block, timeout)
+        turn = _Turn(self)
+        # Before the lock is taken, as an end that has come already takes it too.
+        present.watch(turn)
+        with self.not_empty:
+            self.not_empty.wait_for(lambda: self._qsize() or turn.is_over, timeout)
+            # A place that came in the same moment must be taken: nobody else was told of it.
+            return super().get(block=False)
+
+
+class _Turn:
+    """Waits for a place."""
+
+    is_over = False
+
+    def __init__(self, places: _Places) -> None:
+        self._places = places
+
+    def end(self) -> None:
+        self.is_over = True
+        with self._places.not_empty:
+            self._places.not_empty.notify_all()
+
 
 class Pool(urllib3.HTTPConnectionPool):
     """Connections to one host."""
@@ -142,6 +173,9 @@ class Pool(urllib3.HTTPConnectionPool):
     def _put_conn(self, conn: Any) -> None:
         if conn is not None:
             conn.idle_since = time.monotonic()
+            if conn.line is not None:
+                # Before anybody else can have it, or what is left of it.
+                conn.line.let_go()
         super()._put_conn(conn)
 
 

@@ -19,8 +19,8 @@ class Sender(Protocol):
     @property
     def closed(self) -> bool: ...
 
-    def send(self, request: httpx.Request, *, stream: bool) -> httpx.Response:
-        """The response, read to its end unless it is to be streamed. Raises httpx.TransportError."""
+    def send(self, request: httpx.Request) -> httpx.Response:
+        """The response, of which the head has come. Raises httpx.TransportError."""
 
     def close(self) -> None: ...
 
@@ -31,8 +31,8 @@ class AsyncSender(Protocol):
     @property
     def closed(self) -> bool: ...
 
-    async def send(self, request: httpx.Request, *, stream: bool) -> httpx.Response:
-        """The response, read to its end unless it is to be streamed. Raises httpx.TransportError."""
+    async def send(self, request: httpx.Request) -> httpx.Response:
+        """The response, of which the head has come. Raises httpx.TransportError."""
 
     async def aclose(self) -> None: ...
 
@@ -45,14 +45,8 @@ class Owned:
     def __init__(self, transport: httpx.BaseTransport) -> None:
         self._transport = transport
 
-    def send(self, request: httpx.Request, *, stream: bool) -> httpx.Response:
-        response = self._transport.handle_request(request)
-        if not stream:
-            try:
-                response.read()
-            finally:
-                response.close()
-        return response
+    def send(self, request: httpx.Request) -> httpx.Response:
+        return self._transport.handle_request(request)
 
     def close(self) -> None:
         self._transport.close()
@@ -66,14 +60,8 @@ class AsyncOwned:
     def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
         self._transport = transport
 
-    async def send(self, request: httpx.Request, *, stream: bool) -> httpx.Response:
-        response = await self._transport.handle_async_request(request)
-        if not stream:
-            try:
-                await response.aread()
-            finally:
-                await response.aclose()
-        return response
+    async def send(self, request: httpx.Request) -> httpx.Response:
+        return await self._transport.handle_async_request(request)
 
     async def aclose(self) -> None:
         await self._transport.aclose()
@@ -89,8 +77,8 @@ class Borrowed:
     def closed(self) -> bool:
         return self._client.is_closed
 
-    def send(self, request: httpx.Request, *, stream: bool) -> httpx.Response:
-        return self._client.send(request, auth=None, follow_redirects=False, stream=stream)
+    def send(self, request: httpx.Request) -> httpx.Response:
+        return self._client.send(request, auth=None, follow_redirects=False, stream=True)
 
     def close(self) -> None:
         """It is not ours."""
@@ -106,8 +94,8 @@ class AsyncBorrowed:
     def closed(self) -> bool:
         return self._client.is_closed
 
-    async def send(self, request: httpx.Request, *, stream: bool) -> httpx.Response:
-        return await self._client.send(request, auth=None, follow_redirects=False, stream=stream)
+    async def send(self, request: httpx.Request) -> httpx.Response:
+        return await self._client.send(request, auth=None, follow_redirects=False, stream=True)
 
     async def aclose(self) -> None:
         """It is not ours."""

@@ -12,7 +12,8 @@ import httpx
 import urllib3
 from urllib3.exceptions import EmptyPoolError, HTTPError, LocationParseError, ReadTimeoutError
 
-from noukai_sdk._http.connections import Connection, Pool, TLSPool, present, text_of
+from noukai_sdk._http.connections import Connection, Pool, Raw, TLSPool, present, text_of
+from noukai_sdk._http.lines import Line
 
 
 class ThreadTransport(httpx.BaseTransport):
@@ -35,8 +36,8 @@ class ThreadTransport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request whose body is in memory. Raises httpx.TransportError.
 
-        The extension "watch" is told of the socket before the answer comes; after that, the response's "network_stream"
-        knows it.
+        The extension "watch", a Watch, is told of all that is waited for until the answer's head has come; the socket that
+        its body comes through is the response's "network_stream".
         """
         present.watch = request.extensions.get("watch")
         try:
@@ -75,13 +76,15 @@ class ThreadTransport(httpx.BaseTransport):
 class _Body(httpx.SyncByteStream):
     def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
         self._response = response
-        connection: object = response.connection
+        self._raw: Raw | None = None
+        self._line: Line | None = None
         # None if the answer has no body: then its connection is free already.
-        self._raw = connection.received if isinstance(connection, Connection) else None
+        if isinstance(connection := response.connection, Connection):
+            self._raw, self._line = connection.received, connection.line
 
     @property
     def extensions(self) -> dict[str, Any]:
-        return {} if self._raw is None else {"network_stream": self._raw.network_stream}
+        return {} if self._line is None else {"network_stream": self._line}
 
     def __iter__(self) -> Iterator[bytes]:
         if self._raw is None:

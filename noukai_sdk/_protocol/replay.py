@@ -5,7 +5,6 @@ A step run is turned back into the stream it was, and read by the same machine a
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -24,13 +23,12 @@ from noukai_sdk._json import compact
 from noukai_sdk._models.causes import code_and_message
 from noukai_sdk._models.sessions import RecordedRun, RecordedStep, objects
 from noukai_sdk._protocol.cassette import Cassette, Trigger
-from noukai_sdk._protocol.effects import Deliver, Effect, Send, Sleep
+from noukai_sdk._protocol.effects import Deliver, Effect, Sleep
 from noukai_sdk._protocol.replies import json_object
-from noukai_sdk._protocol.retry import ask
 from noukai_sdk._protocol.session import CallSession
+from noukai_sdk._protocol.sessions import ask_for_session, is_session_id
 from noukai_sdk._protocol.stream import State, StepMachine
 
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _ERRORS: dict[int | None, type[ReplayError]] = {
     400: ReplayInvalidSessionError,
     403: ReplayForbiddenError,
@@ -41,14 +39,14 @@ _ERRORS: dict[int | None, type[ReplayError]] = {
 
 def read_session(session_id: str, max_retries: int) -> Generator[Effect, Any, Cassette]:
     """The recorded session. Raises ReplayError, or what the request raises."""
-    if not _UUID.fullmatch(session_id):
+    if not is_session_id(session_id):
         raise ReplayInvalidSessionError(
             f"session id {session_id!r} is not a UUID, so there is nothing to replay; take it from a captured session",
             status_code=400,
             sent=False,
         )
     try:
-        reply = yield from ask(Send("GET", f"/seq/sessions/{session_id}"), max_retries)
+        reply = yield from ask_for_session(session_id, None, max_retries)
     except NoukaiError as error:
         kind = _ERRORS.get(error.status_code)
         if kind is None:
@@ -77,14 +75,7 @@ def play_execution(
         )
     if not run.finished:
         raise _unfinished(run)
-    steps = run.steps
-    return session_id, {
-        "status": "completed",
-        "result": steps[-1].output if steps else None,
-        "flowId": run.flow_id,
-        "blockCount": len(steps) or 1,
-        "executionId": run.execution_id,
-    }
+    return session_id, run.completed_body()
 
 
 def play_steps(

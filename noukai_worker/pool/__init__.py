@@ -1,7 +1,7 @@
-"""A Celery execution pool that runs tasks as greenlets on one asyncio event loop in one thread.
+"""Two Celery execution pools: tasks as greenlets on one asyncio event loop, and tasks in threads that can be interrupted.
 
-Use it with ``worker_pool = "noukai_worker.pool:TaskPool"``, or ``CELERY_CUSTOM_WORKER_POOL=noukai_worker.pool:TaskPool``
-and ``celery worker --pool custom``. It knows Celery and nothing of this project.
+Use them with ``worker_pool = "noukai_worker.pool:TaskPool"`` (or ``ThreadPool``), or name one in ``CELERY_CUSTOM_WORKER_POOL``
+for ``celery worker --pool custom``. They know Celery and nothing of this project.
 
 Task bodies stay synchronous functions and call ``run(coroutine)``; the same task then runs in every other pool too.
 """
@@ -10,13 +10,16 @@ from .blocking import in_thread
 from .bridge import await_, run, running_in_pool
 from .job import Interruption, draining, interruption
 from .taskpool import TaskPool, on_loop_close
+from .threads import ThreadPool, interruptible
 
 __all__ = [
     "Interruption",
     "TaskPool",
+    "ThreadPool",
     "await_",
     "draining",
     "in_thread",
+    "interruptible",
     "interruption",
     "on_loop_close",
     "run",

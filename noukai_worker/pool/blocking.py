@@ -26,7 +26,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 from celery.backends.base import Backend, DisabledBackend
 
 from .bridge import await_, current_body
-from .job import current_job
+from .job import Job, current_job
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -148,7 +148,7 @@ class OffloadedBackend:
             return attribute
         if name in _SETTLES:
             job = current_job.get()
-            if job is not None and job.over:
+            if isinstance(job, Job) and job.over:
                 return _do_nothing
             body.settle()
         if isinstance(real, DisabledBackend) or _does_nothing(real, name):

@@ -11,12 +11,23 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from billiard.einfo import ExceptionInfo
 from celery.exceptions import SoftTimeLimitExceeded, Terminated, WorkerLostError
+from celery.utils.functional import maybe_list
+from celery.worker import state as worker_state
 
 from .bridge import Body
 
 Interruption: TypeAlias = Literal["revoke", "drain", "time_limit"]
 
-current_job: contextvars.ContextVar[Job | None] = contextvars.ContextVar("asyncio_pool_job", default=None)
+
+class Interruptible(Protocol):
+    """A task of one of our pools."""
+
+    @property
+    def interruption(self) -> Interruption | None:
+        """Why its body was interrupted, if it was."""
+
+
+current_job: contextvars.ContextVar[Interruptible | None] = contextvars.ContextVar("pool_job", default=None)
 
 
 class Owner(Protocol):
@@ -180,7 +191,7 @@ class Job:
 
 
 def interruption() -> Interruption | None:
-    """Why the running task was cancelled; None when it was not, and outside the asyncio pool.
+    """Why the running task was interrupted; None when it was not, and outside the pools of this package.
 
     * ``"drain"``: the worker gives the task up but its message will be delivered again (shutdown, broker connection lost);
     * ``"revoke"``: somebody revoked it with terminate;
@@ -193,6 +204,19 @@ def interruption() -> Interruption | None:
 def draining() -> bool:
     """Whether the running task was cancelled because its worker stops, so that its message will be delivered again."""
     return interruption() == "drain"
+
+
+def is_revoked(task_id: str | None) -> bool:
+    """Whether somebody revoked the task; if not, Celery takes it back (cold shutdown, connection lost)."""
+    if task_id in worker_state.revoked:
+        return True
+    request = worker_state.requests.get(task_id)
+    if request is None:
+        return False
+    return any(
+        set(maybe_list(worker_state.revoked_stamps.get(header, ()))) & set(maybe_list(stamp))
+        for header, stamp in request.stamps.items()
+    )
 
 
 def _info(error: BaseException) -> ExceptionInfo:

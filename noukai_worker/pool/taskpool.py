@@ -14,12 +14,10 @@ from celery._state import _task_stack
 from celery.concurrency.base import BasePool
 from celery.exceptions import ImproperlyConfigured
 from celery.utils import threads as celery_threads
-from celery.utils.functional import maybe_list
-from celery.worker import state as worker_state
 from greenlet import getcurrent
 
 from .blocking import offload, offload_app
-from .job import Interruption, Job, current_job
+from .job import Interruption, Job, current_job, is_revoked
 from .loop import CLOSING, Cleanup, JobLoop
 from .reports import Reports
 
@@ -192,7 +190,7 @@ class TaskPool(BasePool):  # type: ignore[misc]
 
     def cancel(self, job: Job, signum: object) -> None:
         """Cancel one job; why, Celery knows."""
-        why: Interruption = "revoke" if _is_revoked(job.task_id) else "drain"
+        why: Interruption = "revoke" if is_revoked(job.task_id) else "drain"
         self._running.interrupt(job, why, signum)
 
     def add_cleanup(self, cleanup: Cleanup) -> None:
@@ -207,7 +205,7 @@ def on_loop_close(cleanup: Cleanup) -> None:
     each has one second. Raises RuntimeError outside a task of the asyncio pool.
     """
     job = current_job.get()
-    if job is None:
+    if not isinstance(job, Job):
         raise RuntimeError(
             "on_loop_close() was called outside a task of the asyncio pool: close the resource yourself."
         )
@@ -221,19 +219,6 @@ def _identity() -> object:
     for it inherit, so they find its current task too.
     """
     return current_job.get() or getcurrent()
-
-
-def _is_revoked(task_id: str | None) -> bool:
-    """Whether somebody revoked the task; if not, Celery takes it back (cold shutdown, connection lost)."""
-    if task_id in worker_state.revoked:
-        return True
-    request = worker_state.requests.get(task_id)
-    if request is None:
-        return False
-    return any(
-        set(maybe_list(worker_state.revoked_stamps.get(header, ()))) & set(maybe_list(stamp))
-        for header, stamp in request.stamps.items()
-    )
 
 
 def _nothing() -> None:

@@ -5,6 +5,7 @@
 
 from . import keys, operations, outcome
 from .model import (
+    FINDERS,
     TERMINAL_TYPES,
     TRANSITIONS,
     Checkpoint,
@@ -22,6 +23,7 @@ from .store import AsyncRunStore, RunStore, shared
 from .tool_results import ToolResults
 
 __all__ = [
+    "FINDERS",
     "TERMINAL_TYPES",
     "TRANSITIONS",
     "AsyncRunStore",

@@ -67,6 +67,9 @@ class EntryType(StrEnum):
     CANCELLED = "run.cancelled"
 
 
+FINDERS = 3
+"""Attempts beyond a run's limit that may find out what became of its last paid call, and make none."""
+
 TERMINAL_TYPES = frozenset({EntryType.COMPLETED, EntryType.FAILED, EntryType.CANCELLED})
 
 

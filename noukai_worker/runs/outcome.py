@@ -84,6 +84,17 @@ class Progress:
 NOTHING = Progress()
 
 
+def answered(reply: Reply) -> Progress:
+    """The write of a worker that has answered the flow's tool calls by itself; another one need not answer them again."""
+    ids = [result.get("toolCallId") for result in reply.results]
+    return Progress([operations.entry(EntryType.RESUMED, {"tool_call_ids": ids})], reply=reply)
+
+
+def too_many_rounds(limit: int) -> Failure:
+    """Why a run failed whose flow asks for tools without end."""
+    return Failure("tool_rounds_exhausted", f"the flow asked for tools more than {limit} times in one attempt")
+
+
 def readable(end: Outcome) -> Outcome:
     """The same, or Failed for a result that JSON cannot hold (lone surrogates, nesting without end)."""
     if isinstance(end, Completed):

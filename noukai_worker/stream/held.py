@@ -70,6 +70,11 @@ class HeldRun:
         self.ended = end
         return end
 
+    async def confirm(self) -> None:
+        """See that the lease is still ours, if it may have run out since the last write. Raises LeaseLost."""
+        if self._clock() - self._touched > self._extend / 2:
+            await self.append(outcome.NOTHING)
+
     async def guard(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of `work`, which is stopped when the lease is lost (LeaseLost) or the caller is interrupted."""
         task: asyncio.Task[T] = asyncio.create_task(work)

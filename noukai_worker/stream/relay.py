@@ -13,16 +13,19 @@ from pydantic_core import to_json
 
 import noukai_sdk
 
-from ..runs import Checkpoint, Failure, RunRequest, outcome
+from .. import tools
+from ..runs import Checkpoint, Failure, Reply, RunRequest, outcome
+from ..settings import Settings
 from .held import HeldRun
 
 
 def open_stream(
-    client: noukai_sdk.AsyncNoukai, request: RunRequest, checkpoint: Checkpoint
+    client: noukai_sdk.AsyncNoukai, request: RunRequest, checkpoint: Checkpoint, reply: Reply | None = None
 ) -> noukai_sdk.AsyncEventStream[Any]:
-    """The events of a run from its checkpoint on; nothing is sent before the first read."""
+    """The events of a run from its checkpoint on, or from the pause that `reply` answers; nothing is sent before the first read."""
     # Before the first step has finished there is nothing to save, and the service wants the message again (WIRE 4.1).
-    resumed = checkpoint.execution_id is not None and checkpoint.step_index > 0
+    resumed = checkpoint.execution_id is not None and (checkpoint.step_index > 0 or reply is not None)
+    waited = reply.continuation if reply else {}
     return client.flow(request.flow).events(
         request.message,
         **request.flow_input(),
@@ -31,14 +34,50 @@ def open_stream(
         checkpoint=noukai_sdk.Checkpoint(checkpoint.execution_id, checkpoint.step_index, checkpoint.outputs)
         if resumed
         else None,
+        tool_call_messages=[*(waited.get("tool_call_messages") or ()), *reply.results] if reply else None,
+        iterations_used=waited.get("iterations_used") or 0,
     )
 
 
-async def relay(stream: noukai_sdk.AsyncEventStream[Any], run: HeldRun, *, pause_limit: float) -> outcome.Outcome:
-    """Write what comes until the flow ends or waits, and that it did; how it ended. Raises what the stream does, and LeaseLost."""
+async def relay(
+    client: noukai_sdk.AsyncNoukai,
+    request: RunRequest,
+    checkpoint: Checkpoint,
+    reply: Reply | None,
+    run: HeldRun,
+    *,
+    settings: Settings,
+) -> outcome.Outcome:
+    """Write what comes until the flow ends or waits for somebody else, and that it did; how it ended.
+
+    Tool calls are answered here, if there are functions for them. Raises what the stream does, and LeaseLost.
+    """
+    for _ in range(settings.tool_rounds + 1):
+        stream = open_stream(client, request, checkpoint, reply)
+        end = await _follow(stream, run, settings.pause_limit)
+        if not isinstance(end, outcome.Paused):
+            return end
+        calls = end.continuation["tool_calls"]
+        if not tools.known(calls):
+            return await run.close(end)
+        results = await tools.answer(
+            calls, run_id=run.lease.run_id, metadata=request.metadata or {}, limit=settings.tool_timeout
+        )
+        reply = Reply(end.continuation, results)
+        await run.append(outcome.answered(reply))
+        here = stream.checkpoint
+        checkpoint = Checkpoint(here.execution_id, here.step_index, here.outputs)
+    return outcome.Failed(outcome.too_many_rounds(settings.tool_rounds))
+
+
+async def _follow(stream: noukai_sdk.AsyncEventStream[Any], run: HeldRun, pause_limit: float) -> outcome.Outcome:
+    """Write what comes; how it ends. A pause for tool calls is not written as the end of the attempt: that is to be seen."""
     async with stream:
         async for frames in stream.batches():
             progress, end = _take(frames, stream, pause_limit)
+            if isinstance(end, outcome.Paused):
+                await run.append(progress)
+                return end
             if end is not None:
                 # Before the stream is closed: that takes time, and the end is known now.
                 return await run.close(end, progress)

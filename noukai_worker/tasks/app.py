@@ -12,6 +12,7 @@ from .. import settings as process
 from ..settings import Settings
 from . import conf
 from . import execute as _execute  # noqa: F401 - declares its task
+from . import job as _job  # noqa: F401 - declares its task
 from . import stream as _stream  # noqa: F401 - declares its task
 from .sweeping import Sweeping
 

@@ -18,7 +18,7 @@ from celery.utils.time import maybe_make_aware
 
 from .. import pool
 from ..errors import InvalidRequest, RunEnded, RunFailed
-from ..runs import Failure, Mode, RunRequest, State, operations, outcome, shared
+from ..runs import FINDERS, Failure, Mode, RunRequest, State, operations, outcome, shared
 from ..runs.answers import Claimed, Refused
 from ..settings import current
 from . import dispatch, policy
@@ -173,24 +173,46 @@ class FlowTask(Task):  # type: ignore[misc] # Celery has no types
         except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
             logger.warning("run %s will be sent by a sweeper (%s)", claimed.lease.run_id, error)
 
-    def judge(self, error: Exception, claimed: Claimed) -> outcome.Outcome:
-        """How an attempt that raised `error` ends."""
-        request = claimed.request
-        verdict = policy.classify(error, self.mode)
+    def judge(
+        self, error: Exception, claimed: Claimed, *, repeatable: bool | None = None, settled: bool = True
+    ) -> outcome.Outcome:
+        """How an attempt that raised `error` ends.
+
+        `repeatable`: what raised it may be done again at no cost; so may all that a stream does. Not `settled`: an earlier paid
+        call may have been carried out, and it has not been found out.
+        """
+        verdict = policy.classify(error, repeatable=self.mode == "stream" if repeatable is None else repeatable)
         if isinstance(verdict, policy.Hopeless) and verdict.failure.code == "internal_error":
             logger.error("run %s: an error of this program", claimed.lease.run_id, exc_info=error)
-        if isinstance(verdict, policy.Unknown) and request.on_unknown_outcome == "fail":
-            text = f"{verdict.failure.message}; it cannot be known whether the paid call was carried out"
-            return outcome.Failed(Failure("outcome_unknown", text))
-        if isinstance(verdict, policy.Hopeless):
-            return outcome.Failed(verdict.failure)
-        return self.again(verdict.failure, claimed, verdict.floor if isinstance(verdict, policy.Again) else None)
+        match verdict:
+            case policy.Hopeless(failure):
+                return outcome.Failed(failure, settled)
+            case policy.Again(failure, floor):
+                return self.again(failure, claimed, floor, settled=settled)
+            case policy.Unknown(failure) if claimed.request.alone_in_session:
+                return self.again(failure, claimed, None, settled=False)
+            case policy.Unknown(failure):
+                return self.unknown(failure, claimed) or self.again(failure, claimed, None)
 
-    def again(self, failure: Failure, claimed: Claimed, floor: float | None) -> outcome.Outcome:
-        """Another attempt, if one is left; `floor` in seconds."""
+    def unknown(self, failure: Failure, claimed: Claimed) -> outcome.Outcome | None:
+        """What the run's policy says when nobody can tell whether its paid call was carried out; None to make the call again."""
+        if claimed.request.on_unknown_outcome == "retry":
+            return None
+        text = f"{failure.message}; it cannot be known whether the paid call was carried out"
+        return outcome.Failed(Failure("outcome_unknown", text), settled=False)
+
+    def may_call(self, claimed: Claimed) -> bool:
+        """Whether this attempt may make a paid call; beyond the last one, it may only find out about an earlier call."""
+        return claimed.attempts <= (claimed.request.max_attempts or current().max_attempts)
+
+    def again(
+        self, failure: Failure, claimed: Claimed, floor: float | None, *, settled: bool = True
+    ) -> outcome.Outcome:
+        """Another attempt, if one is left; `floor` in seconds. What is not `settled` may be found out by a few attempts more."""
         settings = current()
-        if claimed.attempts >= (claimed.request.max_attempts or settings.max_attempts):
-            return outcome.Failed(failure)
+        most = (claimed.request.max_attempts or settings.max_attempts) + (0 if settled else FINDERS)
+        if claimed.attempts >= most:
+            return outcome.Failed(failure, settled)
         pause = policy.backoff(
             claimed.attempts,
             base=settings.backoff_base,
@@ -198,7 +220,7 @@ class FlowTask(Task):  # type: ignore[misc] # Celery has no types
             floor=floor,
             chance=random.random(),  # noqa: S311 - spreads retries, hides nothing
         )
-        return outcome.Retrying(failure, pause)
+        return outcome.Retrying(failure, pause, settled)
 
     def settle(self, end: outcome.Outcome, claimed: Claimed) -> Any:
         """Say in Celery's words how the attempt ended; its result is the flow's output."""
@@ -206,9 +228,9 @@ class FlowTask(Task):  # type: ignore[misc] # Celery has no types
         match end:
             case outcome.Completed(result, _):
                 return result
-            case outcome.Failed(failure):
+            case outcome.Failed(failure, _):
                 raise RunFailed(run_id, failure.code, failure.message, claimed.lease.attempt)
-            case outcome.Retrying(failure, delay):
+            case outcome.Retrying(failure, delay, _):
                 logger.info("run %s: %s: %s; again in %.1f s", run_id, failure.code, failure.message, delay)
         raise Ignore
 

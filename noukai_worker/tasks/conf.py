@@ -30,7 +30,12 @@ def needed(settings: Settings) -> dict[str, Any]:
         # Flower and exporters see everything.
         "worker_send_task_events": True,
         "task_send_sent_event": True,
-        "task_routes": {EXECUTE_QUEUE: {"queue": EXECUTE_QUEUE}, STREAM_QUEUE: {"queue": STREAM_QUEUE}},
+        "task_routes": {
+            EXECUTE_QUEUE: {"queue": EXECUTE_QUEUE},
+            STREAM_QUEUE: {"queue": STREAM_QUEUE},
+            # A job is asked after, not blocked in: it needs no thread.
+            "noukai.job": {"queue": STREAM_QUEUE},
+        },
     }
 
 

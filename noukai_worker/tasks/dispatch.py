@@ -140,6 +140,15 @@ def end_cancelled(app: Celery, cancelled: Cancelled) -> None:
         logger.warning("run %s is cancelled; Celery could not be told (%s)", run_id, error)
 
 
+def stop_worker(app: Celery, run_id: str) -> None:
+    """Have the worker that holds a run stop at once; without this it would learn of it when it next writes, or renews its lease."""
+    try:
+        with app.connection_for_write() as connection:
+            app.control.revoke(run_id, terminate=True, connection=connection)
+    except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
+        logger.info("run %s is cancelled; its worker will find out by itself (%s)", run_id, error)
+
+
 def _context(run_id: str, mode: str, stored: str) -> Context:
     """The request that a worker would have had, for what Celery does at the end of a task."""
     options = json.loads(stored)

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import logging
-import time
+from contextlib import suppress
 from typing import Any
 
 from celery import shared_task
-from celery.exceptions import SoftTimeLimitExceeded
+from celery.exceptions import Ignore
 
-import noukai_sdk
-
-from ..errors import StoreUnavailable
-from ..runs import Failure, RunStore, operations, outcome, shared
-from ..runs.answers import Claimed, Fenced
+from .. import pool
+from ..errors import RunFinished
+from ..runs import operations, outcome, shared
+from ..runs.answers import Claimed
 from ..settings import current
+from ..stream import LeaseLost
 from . import dispatch
 from .base import FlowTask, TurnedAway
-from .clients import client
-from .leases import keeper
-
-logger = logging.getLogger(__name__)
-
-_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)
+from .call import PaidCall, Stopped
+from .leases import insist, keeper
 
 
 class ExecuteTask(FlowTask):
@@ -39,62 +34,32 @@ def execute_flow(self: ExecuteTask, flow: str, message: str | None = None, **fie
     store = shared(settings.redis_url, settings.answer_within)
     unrecorded = self.ensure_recorded()
     if unrecorded:
-        _insist(store, dispatch.record(unrecorded, settings))
+        insist(store, dispatch.record(unrecorded, settings))
     claim = operations.claim(self.request.id, claim_id=self.claim_id(), lease=settings.lease, worker=self.worker)
     try:
-        claimed = self.claimed(_insist(store, claim))
+        claimed = self.claimed(insist(store, claim))
     except TurnedAway as refusal:
         return self.report(refusal.state)
-    with keeper(store, settings.lease).keep(claimed.lease):
-        end = outcome.readable(_call(self, claimed))
-        closing = outcome.close(claimed.lease, claimed.lease.position, end, pickup=settings.pickup)
-        answer = _insist(store, closing, to_the_end=True)
-    if isinstance(answer, Fenced):
-        raise self.fenced(claimed, answer.state)
-    return self.settle(end, claimed)
+    return self.settle(_attempt(self, claimed), claimed)
 
 
-def _call(task: ExecuteTask, claimed: Claimed) -> outcome.Outcome:
-    request, settings = claimed.request, current()
-    try:
-        result = (
-            client(settings, request.credential)
-            .flow(request.flow)
-            .execute(request.message, messages=request.messages, **request.flow_input())
-        )
-    except Exception as error:  # noqa: BLE001 - whatever it is, it ends the attempt, and the log says so
-        return task.judge(error, claimed)
-    if isinstance(result, noukai_sdk.PausedResult):
-        waiting = outcome.waiting_for(
-            step_id=result.paused_at_step,
-            execution_id=result.execution_id,
-            tool_calls=result.tool_calls,
-            tool_call_messages=result.tool_call_messages,
-            iterations_used=result.iterations_used,
-        )
-        return outcome.Paused(waiting, settings.pause_limit)
-    if result.status != "completed":
-        return outcome.Failed(Failure("FLOW_FAILED", str(result.result)))
-    return outcome.Completed(result.result, result.execution_id)
-
-
-def _insist(
-    store: RunStore, operation: operations.Operation[operations.T], *, to_the_end: bool = False
-) -> operations.T:
-    """Carry out an operation however long Redis is away: a paid result is not thrown away for that. All may be repeated.
-
-    `to_the_end`: not for Celery's soft time limit either; the call is over, only its record is missing.
-    """
-    tries = 0
-    while True:
+def _attempt(task: ExecuteTask, claimed: Claimed) -> outcome.Outcome:
+    settings = current()
+    store = shared(settings.redis_url, settings.answer_within)
+    call = PaidCall(task, claimed)
+    with keeper(store, settings.lease).keep(claimed.lease, call.stop) as held:
         try:
-            try:
-                return store.perform(operation)
-            except StoreUnavailable as error:
-                if tries == 0:
-                    logger.warning("%s; waiting for it", error)
-                time.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
-                tries += 1
-        except SoftTimeLimitExceeded:
-            if not to_the_end:
-                raise
+            with pool.interruptible(call.stop):
+                end = outcome.readable(call.make(held))
+            held.close(end, pickup=settings.pickup)
+        except LeaseLost as lost:
+            raise task.fenced(claimed, lost.state) from None
+        except Stopped as stopped:
+            if pool.interruption() == "revoke":
+                with suppress(RunFinished):
+                    insist(store, operations.cancel(claimed.lease.run_id, reason="revoked"))
+                raise Ignore from None
+            held.close(outcome.GivenBack(settled=stopped.settled), pickup=settings.pickup)
+            task.send_again(claimed)
+            raise Ignore from None
+    return end

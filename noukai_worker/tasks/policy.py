@@ -1,8 +1,8 @@
 """One pure function says what a failed attempt means: try again after so long, give up, or nobody knows what happened.
 
 What counts is whether the service may have done paid work that we would pay for again. A streaming run resumes at its checkpoint,
-so it may be tried again after any interruption; `execute` is one paid call, so it may only be tried again if the service did not
-take it up (DESIGN 2, law 6).
+and a question is free, so these are repeatable after any interruption; `execute`, or handing in a job, is one paid call, and may
+only be repeated if the service did not take it up (DESIGN 2, law 6).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 import noukai_sdk
 
 from ..errors import CredentialMissing, InvalidRequest
-from ..runs import Failure, Mode
+from ..runs import Failure
 
 _NOT_TAKEN_UP = frozenset({429, 503})
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -38,7 +38,7 @@ class Hopeless:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A paid call may or may not have been carried out; the run's `on_unknown_outcome` decides."""
+    """A paid call may or may not have been carried out: the next attempt asks the service (`reconcile`)."""
 
     failure: Failure
 
@@ -46,8 +46,8 @@ class Unknown:
 Verdict = Again | Hopeless | Unknown
 
 
-def classify(error: Exception, mode: Mode) -> Verdict:
-    """What `error`, raised by an attempt in `mode`, means for the run."""
+def classify(error: Exception, *, repeatable: bool) -> Verdict:
+    """What `error`, raised by what an attempt did, means for the run; `repeatable`: doing it again costs nothing."""
     if isinstance(error, CredentialMissing | InvalidRequest):
         return Hopeless(Failure(error.code, str(error)))
     if isinstance(error, SoftTimeLimitExceeded):
@@ -57,9 +57,7 @@ def classify(error: Exception, mode: Mode) -> Verdict:
     if isinstance(error, noukai_sdk.StreamInterruptedError):
         text = "the service's stream broke off; the next attempt goes on at the first step that has not finished"
         return (
-            Again(Failure(error.code or _word(type(error)), text))
-            if mode == "stream"
-            else Unknown(Failure("cut_off", text))
+            Again(Failure(error.code or _word(type(error)), text)) if repeatable else Unknown(Failure("cut_off", text))
         )
     if not isinstance(error, noukai_sdk.NoukaiError):
         return Hopeless(Failure("internal_error", f"{type(error).__name__}: {error}"))
@@ -69,17 +67,17 @@ def classify(error: Exception, mode: Mode) -> Verdict:
             return Again(failure)
         return Hopeless(failure)
     if error.status_code is not None and error.status_code >= 400:
-        return _answered(error, failure, mode)
+        return _answered(error, failure, repeatable)
     if isinstance(error, noukai_sdk.APIConnectionError | noukai_sdk.APIResponseError):
-        return Again(failure) if mode == "stream" else Unknown(failure)
+        return Again(failure) if repeatable else Unknown(failure)
     return Hopeless(failure)
 
 
-def _answered(error: noukai_sdk.NoukaiError, failure: Failure, mode: Mode) -> Verdict:
+def _answered(error: noukai_sdk.NoukaiError, failure: Failure, repeatable: bool) -> Verdict:
     status = error.status_code
     if status not in _PASSING or failure.code in _HOPELESS_CODES:
         return Hopeless(failure)
-    if mode == "stream" or status in _NOT_TAKEN_UP:
+    if repeatable or status in _NOT_TAKEN_UP:
         return Again(failure, error.retry_after)
     return Unknown(failure)
 

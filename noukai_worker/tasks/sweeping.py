@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 from celery import bootsteps
-from celery.signals import task_revoked
 
-from ..errors import InvalidRequest, RunFinished, RunNotFound
-from ..runs import operations, shared
+from .. import tools
+from ..errors import InvalidRequest
 from ..settings import current
 from ..sweeper import Sweeper
-from . import clients
-from .base import FlowTask
+from . import clients, revoking
 from .dispatch import end, send
 
 
@@ -25,6 +22,7 @@ class Sweeping(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no t
     def __init__(self, worker: Any, **_: Any) -> None:
         try:
             clients.check(current())
+            tools.load(current().include)
         except InvalidRequest as error:
             # A worker with a typo in its settings would turn every run of the queue into a failure.
             raise SystemExit(f"error: {error}") from None
@@ -40,7 +38,7 @@ class Sweeping(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no t
             end=lambda ended: end(app, ended),
         )
         self._sweeper.start()
-        task_revoked.connect(_cancel, weak=False, dispatch_uid="noukai")
+        revoking.listen(app)
 
     def stop(self, worker: Any) -> None:  # noqa: ARG002 - Celery's signature
         """Stop it, and wait for the round that is under way."""
@@ -48,11 +46,3 @@ class Sweeping(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no t
             self._sweeper.stop()
 
     terminate = stop
-
-
-def _cancel(sender: Any, request: Any, **_: Any) -> None:
-    # Flower's button and `AsyncResult.revoke`: a run whose message Celery throws away has ended, and its log says so.
-    if not isinstance(sender, FlowTask):
-        return
-    with suppress(RunFinished, RunNotFound):
-        shared(current().redis_url, current().answer_within).perform(operations.cancel(request.id, reason="revoked"))

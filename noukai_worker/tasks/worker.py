@@ -7,7 +7,7 @@ import os
 
 from celery.utils.nodenames import default_nodename, host_format
 
-from ..pool import TaskPool
+from ..pool import TaskPool, ThreadPool
 from ..runs import shared
 from ..settings import current
 from . import app as apps
@@ -17,7 +17,9 @@ from . import clients, conf
 def execute_worker(*, concurrency: int | None = None, loglevel: str = "INFO", name: str | None = None) -> int:
     """Run execute runs in threads until told to stop; the exit code. Raises StoreUnavailable if there is no Redis to begin with."""
     concurrency = concurrency or current().execute_concurrency
-    return _work("threads", conf.EXECUTE_QUEUE, concurrency, loglevel, name or f"execute-{os.getpid()}")
+    return _work(
+        "noukai_worker.pool:ThreadPool", conf.EXECUTE_QUEUE, concurrency, loglevel, name or f"execute-{os.getpid()}"
+    )
 
 
 def stream_worker(*, concurrency: int | None = None, loglevel: str = "INFO", name: str | None = None) -> int:
@@ -31,7 +33,8 @@ def stream_worker(*, concurrency: int | None = None, loglevel: str = "INFO", nam
 def _work(pool: str, queue: str, concurrency: int, loglevel: str, name: str) -> int:
     clients.check(current())
     shared(current().redis_url).ping()
-    TaskPool.drain_timeout = current().drain_grace
+    TaskPool.drain_timeout = ThreadPool.drain_timeout = current().drain_grace
+    ThreadPool.grace = current().execute_grace
     worker = apps.current().Worker(
         pool=pool,
         queues=[queue],

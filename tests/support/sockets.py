@@ -8,7 +8,7 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Self
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -52,7 +52,8 @@ class Server:
         self.closed = threading.Semaphore(0)
         # Whether an answer that never ends is to be given up when the client goes.
         self.is_watching = False
-        self._tasks: set[asyncio.Task[Any] | None] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
         self.port = 0
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -82,11 +83,16 @@ class Server:
         self._ready.set()
         await self._stop.wait()
         server.close()
+        # What is closed by the end of the event loop is some later test's warning.
+        for task in self._tasks:
+            task.cancel()
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        self._tasks.add(asyncio.current_task())  # the event loop itself holds tasks weakly
-        try:
+        with self._held(writer), contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while not writer.transport.is_closing():
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0] or 0)
@@ -96,11 +102,20 @@ class Server:
                     await _until_gone(answer, reader)
                     return
                 await answer
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
+
+    @contextlib.contextmanager
+    def _held(self, writer: asyncio.StreamWriter) -> Iterator[None]:
+        """Is known to the server until it is over; the event loop itself holds tasks weakly."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self._writers.add(writer)
+        try:
+            yield
         finally:
             writer.close()
-            self._tasks.discard(asyncio.current_task())
+            self._tasks.discard(task)
+            self._writers.discard(writer)
             self.closed.release()
 
 
@@ -116,8 +131,7 @@ class Tunnel(Server):
         return f"http://127.0.0.1:{self.port}"
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._tasks.add(asyncio.current_task())
-        try:
+        with self._held(writer), contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             await reader.readuntil(b"\r\n\r\n")
             if self._target is None:
                 await reader.read()
@@ -125,12 +139,6 @@ class Tunnel(Server):
                 far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
                 writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
                 await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            # Also when the server is stopped under it: an open transport would be some later test's warning.
-            writer.close()
-            self._tasks.discard(asyncio.current_task())
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -14,6 +14,8 @@ from noukai_sdk import (
     AsyncEventStream,
     AsyncFlow,
     AsyncNoukai,
+    AsyncSession,
+    CallInterruptedError,
     ChatMessage,
     Checkpoint,
     EventStream,
@@ -21,11 +23,16 @@ from noukai_sdk import (
     Flow,
     FlowCompleted,
     Frame,
+    Interruption,
     Noukai,
     NoukaiError,
     PausedResult,
     RateLimitError,
+    RecordedRun,
+    RecordedStep,
     RunStarted,
+    Session,
+    SessionRecord,
     StepCompleted,
     StepFailed,
     StepInput,
@@ -223,3 +230,34 @@ def tests() -> None:
         assert_type(server, FlowServer)
         server.order(status=503, times=2)
         assert_type(server.counts(flow="acme/demo/greet"), dict[str, Any])
+
+
+def interruptions(client: Noukai) -> None:
+    interruption = Interruption()
+    with interruption.covers() as same:
+        assert_type(same, Interruption)
+    assert_type(interruption.interrupted, bool)
+    interruption.interrupt()
+    with interruption:  # type: ignore[attr-defined]
+        pass
+    interruption.interrupted = True  # type: ignore[misc]
+    assert_type(CallInterruptedError("x", sent=False).sent, bool)
+
+
+async def sessions(client: Noukai, async_client: AsyncNoukai) -> None:
+    assert_type(client.session("11111111-1111-4111-8111-111111111111"), Session)
+    assert_type(async_client.session("11111111-1111-4111-8111-111111111111"), AsyncSession)
+    record = client.session("11111111-1111-4111-8111-111111111111").read(timeout=5)
+    assert_type(record, SessionRecord)
+    assert_type(await async_client.session("11111111-1111-4111-8111-111111111111").read(), SessionRecord)
+    for run in record.executions:
+        assert_type(run, RecordedRun)
+        assert_type(run.execution_id, str)
+        assert_type(run.status, str | None)
+        assert_type(run.trigger, str | None)
+        assert_type(run.completed_at, str | None)
+        assert_type(run.finished, bool)
+        assert_type(run.result(), ExecuteResult)
+        assert_type(run.steps, list[RecordedStep])
+    client.session()  # type: ignore[call-arg]
+    client.session("s").read(5)  # type: ignore[call-arg]

@@ -72,7 +72,7 @@ import noukai_worker
 for name in noukai_worker.__all__: getattr(noukai_worker, name)
 print(sorted(task for task in noukai_worker.celery_app.tasks if task.startswith("noukai")))
 """
-    assert fresh(code) == "['noukai.execute', 'noukai.stream']"
+    assert fresh(code) == "['noukai.execute', 'noukai.job', 'noukai.stream']"
 
 
 def test_subscribe_is_a_function_whatever_was_imported_first() -> None:

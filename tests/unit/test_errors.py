@@ -25,6 +25,7 @@ EXAMPLES = [
     errors.TokenRejected("r"),
     errors.StoreUnavailable("redis://h:1", "refused"),
     errors.CredentialMissing("acme"),
+    errors.ToolFailed("no such city"),
     errors.RunFailed("r", "X", "why", 2),
     errors.RunCancelled("r"),
 ]

@@ -12,10 +12,11 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount, Route
 
 from .answers import Refusal, RequestIds, on_crash, on_http_exception, on_refusal
+from .background import Background
 from .cassette import Cassette
 from .control import Control
 from .execute import Execute
-from .jobs import Background, PollJob, SubmitJob
+from .jobs import PollJob, SubmitJob
 from .options import Options
 from .service import Service
 from .step import StepThrough
@@ -38,7 +39,7 @@ def create_app(**options: Unpack[Options]) -> Starlette:
         await background.stop()
 
     calls = {
-        "execute": Execute(service),
+        "execute": Execute(service, background),
         "step": StepThrough(service),
         "jobs": SubmitJob(service, background),
     }

@@ -2,13 +2,20 @@
 
 A pause is answered once, whatever becomes of the answer: a resume whose connection breaks has used the tool results
 up, since steps may have been paid for that its caller knows nothing of. The run's trace or session tells.
+
+A caller who hangs up does not stop the work: it is done to its end, and counted, as it is by the service. The session
+shows it. Flows may be told to stop (``outlives_caller = false``); their run has failed then.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
+
 from pydantic import JsonValue
 
 from .answers import JsonAnswer, Refusal
+from .background import Background
 from .calls import Call, ExecuteCall
 from .connection import CallerGone, HangUp, while_connected
 from .course import walk
@@ -16,8 +23,11 @@ from .endpoints import CallEndpoint, Exchange, Place
 from .events import Silence
 from .live import Watched
 from .runs import Run
+from .service import Service
 from .tools import ToolTurn
 from .work import Completed, Failed, Outcome, ToolPause, Work
+
+log = logging.getLogger(__name__)
 
 
 class Execute(CallEndpoint):
@@ -25,6 +35,10 @@ class Execute(CallEndpoint):
 
     name = "execute"
     trigger = "execute"
+
+    def __init__(self, service: Service, background: Background) -> None:
+        super().__init__(service)
+        self._background = background
 
     def _read(self, body: bytes) -> ExecuteCall:
         return ExecuteCall.parse(body)
@@ -54,9 +68,9 @@ class Execute(CallEndpoint):
         await exchange.answer(JsonAnswer(_body(run, outcome)))
 
     async def _outcome(self, exchange: Exchange, work: Work, position: int) -> Outcome:
-        course = walk(work, position, fresh=work.turn is None)
-        if exchange.manner and exchange.manner.outlive_client:
-            outcome = await course
+        course = self._course(work, position)
+        if work.run.flow.outlives_caller or (exchange.manner and exchange.manner.outlive_client):
+            outcome = await while_connected(exchange.receive, _end_of(self._background.start(course)))
         else:
             try:
                 outcome = await while_connected(exchange.receive, course)
@@ -68,6 +82,18 @@ class Execute(CallEndpoint):
         if isinstance(outcome, Failed) and outcome.refusal:
             raise outcome.refusal
         return outcome
+
+    async def _course(self, work: Work, position: int) -> Outcome:
+        try:
+            return await walk(work, position, fresh=work.turn is None)
+        except Exception:
+            log.exception("the execution %s crashed", work.run.execution_id)
+            self._service.finish(work.run, "failed", "The flow server has a bug; its log has the traceback.")
+            raise
+
+
+async def _end_of(work: asyncio.Task[Outcome]) -> Outcome:
+    return await asyncio.shield(work)
 
 
 def _resumption(place: Place, call: ExecuteCall, run: Run | None) -> tuple[Run, ToolTurn, int]:

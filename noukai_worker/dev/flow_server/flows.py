@@ -131,7 +131,8 @@ class Flow(Part):
     """A flow at ``path`` (``org/project/slug``) with published versions 1 to ``versions``, and standing orders.
 
     A step may ask for tools ``max_tool_rounds`` times; one time more is TOOL_ITERATION_LIMIT. Without ``snapshots``
-    its runs cannot be replayed from their session.
+    its runs cannot be replayed from their session. ``outlives_caller`` is whether an ``/execute`` goes on when its caller
+    hangs up.
     """
 
     path: str = Field(pattern=rf"^{SLUG}/{SLUG}/{SLUG}$")
@@ -140,6 +141,7 @@ class Flow(Part):
     orders: tuple[Order, ...] = Field(default=(), validation_alias="order")
     max_tool_rounds: int = Field(default=25, ge=1, le=MAX_ROUNDS)
     snapshots: bool = True
+    outlives_caller: bool = True
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
 

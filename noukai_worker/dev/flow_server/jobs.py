@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any
 
 from .answers import JsonAnswer
+from .background import Background
 from .calls import Call, JobCall
 from .connection import HangUp
 from .course import walk
@@ -23,26 +22,6 @@ log = logging.getLogger(__name__)
 
 #: Seconds for which a job is pending before its work begins: whoever polls at once sees it so.
 PENDING_FOR = 0.1
-
-
-class Background:
-    """The tasks that no request waits for; stopping the server ends them."""
-
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do ``work`` some time."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def stop(self) -> None:
-        """Cancel all that is left, and return when it is gone."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class SubmitJob(CallEndpoint):

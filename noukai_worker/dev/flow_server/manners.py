@@ -50,7 +50,7 @@ class Manner(BaseModel):
     ``cut_before_work``            close the connection without an answer, having done nothing
     ``cut_after_work``             do the work, count it, then close the connection without an answer (a job is
                                    queued)
-    ``outlive_client``             a caller who hangs up does not stop the work
+    ``outlive_client``             a caller who hangs up does not stop the work, though the flow says that it does
     ``drop_after_events``          close after so many frames, in the middle of the chunked body; with ``reset`` by a TCP
                                    reset, which may also swallow frames that the caller has not read yet
     ``stall_after_events``         say nothing for ``seconds`` after so many frames, then go on

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from ..model import ENDS, TRANSITIONS
+from ..model import ENDS, FINDERS, TRANSITIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,4 +34,4 @@ def _tables() -> str:
         f"{state} = {{{', '.join(f'{to} = true' for to in sorted(targets))}}}" for state, targets in TRANSITIONS.items()
     )
     final = (f"{state} = true" for state in sorted(ENDS))
-    return f"local TRANSITIONS = {{{', '.join(rows)}}}\nlocal FINAL = {{{', '.join(final)}}}"
+    return f"local TRANSITIONS = {{{', '.join(rows)}}}\nlocal FINAL = {{{', '.join(final)}}}\nlocal FINDERS = {FINDERS}"

@@ -2,7 +2,6 @@
 -- KEYS: run log outputs tombstone deadlines dead
 -- ARGV: id pickup_ms lease_ms patient
 -- Answers 'publish' with the request, or what was done instead.
-local FINDERS = 3
 local run, log, outputs, tombstone, deadlines = unpack(KEYS)
 local id, pickup, lease, patient = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 

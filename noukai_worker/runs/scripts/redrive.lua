@@ -5,7 +5,7 @@ local run, log, tombstone, dead = KEYS[1], KEYS[2], KEYS[4], KEYS[6]
 local id, pickup = ARGV[1], tonumber(ARGV[2])
 
 local r = redis.call('HMGET', run, 'state', 'attempt', 'seq', 'retention', 'max_entries', 'max_age', 'request', 'dispatch', 'unsettled',
-  'life')
+  'life', 'mode')
 local state, attempt, seq = r[1], r[2], r[3]
 if not state then
   return {redis.call('EXISTS', tombstone) == 1 and 'expired' or 'unknown'}
@@ -24,6 +24,9 @@ unbury(dead, id)
 -- Executions of a life that is over do not count for the next one; one of which nobody knows yet does.
 if r[9] == '0' then
   redis.call('HINCRBY', run, 'life', 1)
+  if r[11] == 'job' then
+    redis.call('HDEL', run, 'execution_id')
+  end
 end
 requeue(id, tonumber(r[4]), tonumber(r[6]), pickup)
 return {'queued', r[7], r[8]}

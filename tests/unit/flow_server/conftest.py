@@ -45,6 +45,13 @@ gate = "{message}"
 chunks = { words = 1 }
 
 [[flow]]
+path = "acme/test/gated-and-stopped"
+outlives_caller = false
+[[flow.step]]
+id = "wait"
+gate = "{message}"
+
+[[flow]]
 path = "acme/test/gated-tools"
 [[flow.step]]
 id = "ask"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,9 +12,9 @@ import httpx
 import pytest
 from starlette.types import ASGIApp, Message
 
-from noukai_worker.dev.flow_server import Chunks, Flow, Manner, Order, Step, create_app
+from noukai_worker.dev.flow_server import Chunks, Flow, Manner, Order, Step, create_app, running
 
-SLOW = Flow(path="acme/test/slow", steps=(Step(id="quick"), Step(id="long", delay=3000)))
+SLOW = Flow(path="acme/test/slow", steps=(Step(id="quick"), Step(id="long", delay=3000)), outlives_caller=False)
 CHATTY = Flow(
     path="acme/test/chatty", steps=(Step(id="talk", output="word " * 1000, chunks=Chunks(words=1, delay=0.01)),)
 )
@@ -55,8 +56,11 @@ async def leave(app: ASGIApp, path: str, endpoint: str, gone: Callable[[bytes], 
     }
     async with asyncio.timeout(10):
         await app(scope, receive, send)
-    assert asyncio.all_tasks() == {asyncio.current_task()}
     return sent
+
+
+def only_task() -> bool:
+    return asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def counts(app: ASGIApp) -> dict[str, Any]:
@@ -80,6 +84,7 @@ def test_leaving_a_stream_stops_the_step(flow: Flow, until: bytes, expected: dic
 
         sent = await leave(app, flow.path, "step", gone)
         assert b"flow_completed" not in sent
+        assert only_task()
         (run,) = (await counts(app))["runs"].values()
         assert {name: (row["started"], row["completed"]) for name, row in run["steps"].items()} == expected
         assert run["status"] == "running"
@@ -87,7 +92,7 @@ def test_leaving_a_stream_stops_the_step(flow: Flow, until: bytes, expected: dic
     asyncio.run(scene())
 
 
-def test_leaving_an_execute_stops_it() -> None:
+def test_leaving_an_execute_stops_it_if_the_flow_says_so() -> None:
     async def scene() -> None:
         app = create_app(flows={SLOW.path: SLOW})
 
@@ -95,30 +100,56 @@ def test_leaving_an_execute_stops_it() -> None:
             return any("long" in run["steps"] for run in (await counts(app))["runs"].values())
 
         assert await leave(app, SLOW.path, "execute", gone) == b""
+        assert only_task()
         (run,) = (await counts(app))["runs"].values()
         assert run["steps"]["long"] == {"started": 1, "resumed": 0, "completed": 0, "failed": 0}
 
     asyncio.run(scene())
 
 
-def test_ordered_to_outlive_its_caller_an_execute_goes_on() -> None:
+@pytest.mark.parametrize("is_ordered", [False, True])
+def test_an_execute_outlives_its_caller(is_ordered: bool) -> None:
+    # By nature, or though its flow says that it does not.
     flow = Flow(
         path="acme/test/brief",
-        steps=(Step(id="brief", delay=0.05),),
-        orders=(Order(manner=Manner(outlive_client=True)),),
+        steps=(Step(id="brief", gate="go"), Step(id="more")),
+        orders=(Order(manner=Manner(outlive_client=True)),) if is_ordered else (),
+        outlives_caller=not is_ordered,
     )
 
     async def scene() -> None:
         app = create_app(flows={flow.path: flow})
 
         async def gone(_: bytes) -> bool:
-            return True
+            return any("brief" in run["steps"] for run in (await counts(app))["runs"].values())
 
-        await leave(app, flow.path, "execute", gone)
+        assert await leave(app, flow.path, "execute", gone) == b""
+        assert (await only_run(app))["status"] == "running"
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://flows") as http:
+            await http.post("/_control/gates/go")
+        async with asyncio.timeout(10):
+            while not only_task():  # noqa: ASYNC110 - likewise
+                await asyncio.sleep(0)
+        run = await only_run(app)
+        assert run["status"] == "completed"
+        assert {name: row["completed"] for name, row in run["steps"].items()} == {"brief": 1, "more": 1}
+
+    async def only_run(app: ASGIApp) -> dict[str, Any]:
         (run,) = (await counts(app))["runs"].values()
-        assert run["steps"]["brief"]["completed"] == 1
+        return dict(run)
 
     asyncio.run(scene())
+
+
+def test_a_server_that_stops_does_not_wait_for_what_outlives_its_caller() -> None:
+    flow = Flow(path="acme/test/long", steps=(Step(id="long", gate="never"),))
+    with running(flows={flow.path: flow}) as server, httpx.Client(headers={"Authorization": "Bearer nk_x"}) as http:
+        with pytest.raises(httpx.ReadTimeout):
+            http.post(f"{server.base_url}/seq/{flow.path}/execute", json={"message": "x"}, timeout=0.2)
+        (run,) = http.get(f"{server.url}/_control/counts").json()["runs"].values()
+        assert run["status"] == "running"
+        began = time.monotonic()
+    assert time.monotonic() - began < 5
 
 
 def test_leaving_during_an_ordered_delay_starts_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import uuid
 from typing import Any
 
@@ -199,3 +200,51 @@ def test_the_oldest_session_is_forgotten_beyond_the_limit() -> None:
     with pytest.raises(Refusal, match="404"):
         sessions.runs(ids[0], "nk_x")
     assert len(sessions.runs(ids[2], "nk_x")) == 1
+
+
+def test_an_execute_shows_while_it_runs_and_whatever_becomes_of_its_caller(caller: Any, session_id: str) -> None:
+    path = "acme/test/gated"
+    with socket.create_connection((caller.server.host, caller.server.port)) as connection:
+        body = b'{"message": "shown"}'
+        head = f"POST /api/v1/seq/{path}/execute HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer nk_test_key\r\n"
+        head += f"X-Session-Id: {session_id}\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+        caller.wait_at_gate("shown")
+        (record,) = executions(caller, session_id)
+        assert (record["status"], record["completedAt"], record["triggerType"]) == ("running", None, "execute")
+        assert [(step["stepId"], step["status"], step["outputSnapshot"]) for step in record["steps"]] == [
+            ("wait", "running", None)
+        ]
+    # Nobody is there any more, and nothing has changed.
+    assert executions(caller, session_id) == [record]
+    assert caller.open_gate("shown") == 1
+    caller.wait_for(lambda counts: all(run["status"] == "completed" for run in counts["runs"].values()))
+    (record,) = executions(caller, session_id)
+    assert (record["status"], record["steps"][0]["outputSnapshot"]) == ("completed", "shown")
+    counts = caller.counts(session_id=session_id)
+    assert counts["sessions"][session_id]["steps"]["wait"] == {
+        "started": 1,
+        "resumed": 0,
+        "completed": 1,
+        "failed": 0,
+    }
+    assert [(entry["endpoint"], entry["status"]) for entry in counts["requests"]] == [("execute", None)]
+
+
+def test_a_job_a_pause_and_a_failure_show_as_what_they_are(caller: Any, session_id: str) -> None:
+    headers = {"X-Session-Id": session_id}
+    job = caller.http.post(caller.url("acme/test/gated", "jobs"), json={"message": "queued"}, headers=headers)
+    (record,) = executions(caller, session_id)
+    assert (record["triggerType"], record["status"]) == ("job", "pending")
+    caller.wait_at_gate("queued")
+    assert executions(caller, session_id)[0]["status"] == "running"
+    tools = [{"type": "function", "function": {"name": "add"}}]
+    caller.execute("acme/demo/tools-enabled", message="x", tools=tools, headers=headers)
+    caller.execute("acme/test/unlucky", message="x", headers=headers)
+    caller.open_gate("queued")
+    caller.wait_for(lambda counts: counts["runs"][job.json()["executionId"]]["status"] == "completed")
+    assert [(record["status"], record["errorAtStep"]) for record in executions(caller, session_id)] == [
+        ("completed", None),
+        ("paused", None),
+        ("failed", "never"),
+    ]

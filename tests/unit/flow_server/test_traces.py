@@ -237,7 +237,7 @@ def hanging_execute(caller: Any, path: str, message: str) -> socket.socket:
 
 
 def test_leaving_an_execute_ends_its_live_trace(caller: Any, read_frames: Callable[[str], list[Any]]) -> None:
-    path = "acme/test/gated"
+    path = "acme/test/gated-and-stopped"
     connection = hanging_execute(caller, path, "left")
     (execution_id,) = caller.counts()["runs"]
     live = watched(caller, path, execution_id, "step_started", connection.close)

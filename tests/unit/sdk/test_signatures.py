@@ -8,7 +8,19 @@ from typing import Any
 import pytest
 
 import noukai_sdk
-from noukai_sdk import AsyncFlow, AsyncJob, AsyncNoukai, AsyncRun, Flow, Job, Noukai, PausedResult, Run
+from noukai_sdk import (
+    AsyncFlow,
+    AsyncJob,
+    AsyncNoukai,
+    AsyncRun,
+    AsyncSession,
+    Flow,
+    Job,
+    Noukai,
+    PausedResult,
+    Run,
+    Session,
+)
 
 REQUIRED = inspect.Parameter.empty
 Table = dict[str, Any]
@@ -49,7 +61,7 @@ PUBLISHED: dict[str, tuple[Table, Table]] = {
     "Run.live_trace": ({}, {}),
 }
 COROUTINES = {"Flow.execute", "Flow.execute_async", "Job.poll", "Job.wait", "Run.trace", "Run.step_trace"}
-TWINS = [(Noukai, AsyncNoukai), (Flow, AsyncFlow), (Job, AsyncJob), (Run, AsyncRun)]
+TWINS = [(Noukai, AsyncNoukai), (Flow, AsyncFlow), (Job, AsyncJob), (Run, AsyncRun), (Session, AsyncSession)]
 
 
 def arguments(function: Any) -> tuple[Table, Table]:

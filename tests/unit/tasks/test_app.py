@@ -32,7 +32,7 @@ def test_configure_adds_routes_settings_and_a_sweeper() -> None:
     assert app.tasks["noukai.stream"].acks_late is True
     assert app.conf.result_expires == 200
     assert app.conf.task_time_limit == 7
-    assert set(app.conf.task_routes) == {"shop.ship", conf.EXECUTE_QUEUE, conf.STREAM_QUEUE}
+    assert set(app.conf.task_routes) == {"shop.ship", conf.EXECUTE_QUEUE, conf.STREAM_QUEUE, "noukai.job"}
     assert Sweeping in app.steps["worker"]
     assert "noukai.stream" in app.tasks
 

@@ -33,8 +33,8 @@ EXPECTED = {
     "EntriesTrimmed": 410,
     "IdempotencyConflict": 409,
     "RunFinished": 409,
-    "RunNotPaused": 409,
     "RunNotFailed": 409,
+    "RunNotPaused": 409,
     "TokenRejected": 403,
     "StoreUnavailable": 503,
 }
