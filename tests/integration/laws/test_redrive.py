@@ -80,7 +80,7 @@ def failed(house: House, mode: Mode) -> Run:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_redriven_run_goes_on_and_whoever_asks_gets_its_new_end(house: House, mode: Mode) -> None:
-    house.worker(mode)
+    worker = house.worker(mode)
     run = failed(house, mode)
     with pytest.raises(RunFailed):
         result_of(run)
@@ -89,7 +89,10 @@ def test_a_redriven_run_goes_on_and_whoever_asks_gets_its_new_end(house: House, 
     (listed,) = dead()
     assert (listed.id, listed.failure) == (run.id, house.view(run.id).failure)
 
+    worker.stop()
     again = redrive(run.id)
+    assert not apps.current().AsyncResult(run.id).ready(), "Celery waits, too"
+    house.worker(mode)
     with waiting(lambda: result_of(run)) as celerys, waiting(run.result) as ours:
         until(lambda: house.view(run.id).state is State.COMPLETED, "the run is completed")
     assert ours == celerys == ["two: one: hi"]
