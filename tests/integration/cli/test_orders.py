@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from noukai_sdk.testing import FlowServer
+from noukai_worker.runs import RunStore, State, operations
 from tests.support.processes import until
 
 from .conftest import CommandLine
@@ -30,7 +32,7 @@ def asking(command: CommandLine) -> str:
     """A run that waits for its enqueuer's tool."""
     line = [sys.executable, "-c", ASKING]
     run_id = subprocess.run(line, env=command.environment, capture_output=True, text=True, check=True).stdout.strip()
-    until(lambda: shown(command, run_id)["status"] == "paused", "the run waits")
+    reaches(command, run_id, State.PAUSED)
     return run_id
 
 
@@ -38,8 +40,13 @@ def failed(command: CommandLine, flow_server: FlowServer, code: str, count: int 
     flow_server.order(flow=FLOW, times=count, status=400, code=code)
     ids = [command("enqueue", FLOW, "--message", "x").stdout.strip() for _ in range(count)]
     for run_id in ids:
-        until(lambda run_id=run_id: shown(command, run_id)["status"] == "failed", "the run fails")
+        reaches(command, run_id, State.FAILED)
     return ids
+
+
+def reaches(command: CommandLine, run_id: str, state: State) -> None:
+    with contextlib.closing(RunStore(command.variables["NOUKAI_REDIS_URL"])) as store:
+        until(lambda: store.perform(operations.show(run_id)).state is state, f"the run is {state}")
 
 
 def shown(command: CommandLine, run_id: str) -> Any:
@@ -126,6 +133,6 @@ def test_many_are_redriven_at_once_and_one_that_is_refused_stops_none(
         {"id": ids[2], "status": "queued"}
     ]
     for run_id in ids:
-        assert command("watch", run_id).returncode == 0
+        reaches(command, run_id, State.COMPLETED)
     nothing = command("dead", "redrive", "--all", "--code", "BROKEN_OFTEN")
     assert (nothing.returncode, nothing.stdout, nothing.stderr) == (0, "", "")

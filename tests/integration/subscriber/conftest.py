@@ -16,9 +16,11 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from noukai_worker.runs import Lease, RunRequest, RunStore, State, operations
+from noukai_worker.runs import Failure, Lease, RunRequest, RunStore, State, operations, outcome, scripts
 from noukai_worker.runs.answers import Advanced, Claimed
 from tests.support.processes import RedisServer, until
+
+_BROKEN = outcome.Failed(Failure("boom", "it broke"))
 
 
 class Writer:
@@ -43,9 +45,7 @@ class Writer:
                 max_entries=max_entries,
             )
         )
-        claimed = self.store.perform(operations.claim(run_id, claim_id="c", lease=60, worker="w"))
-        assert isinstance(claimed, Claimed)
-        self._leases[run_id] = (claimed.lease, claimed.lease.position)
+        self._claim(run_id)
         return run_id
 
     def write(self, run_id: str, count: int = 1, *, size: int = 20) -> int:
@@ -55,6 +55,30 @@ class Writer:
 
     def end(self, run_id: str) -> int:
         return self._advance(run_id, [operations.entry("run.completed", {"result": {"n": 1}})], State.COMPLETED)
+
+    def fail(self, run_id: str) -> int:
+        lease, position = self._leases[run_id]
+        answer = self.store.perform(outcome.close(lease, position, _BROKEN, pickup=60))
+        assert isinstance(answer, Advanced)
+        return answer.position
+
+    def redrive(self, run_id: str) -> None:
+        self.store.perform(operations.redrive(run_id, pickup=60))
+        self._claim(run_id)
+
+    def fail_and_redrive(self, run_id: str) -> None:
+        """Both at once: nobody can look between them."""
+        lease, position = self._leases[run_id]
+        pipeline = self.store.client.pipeline(transaction=True)
+        for order in (outcome.close(lease, position, _BROKEN, pickup=60), operations.redrive(run_id, pickup=60)):
+            pipeline.eval(scripts.load(order.script).text, len(order.keys), *order.keys, *order.args)
+        pipeline.execute()
+        self._claim(run_id)
+
+    def _claim(self, run_id: str) -> None:
+        claimed = self.store.perform(operations.claim(run_id, claim_id=uuid.uuid4().hex, lease=60, worker="w"))
+        assert isinstance(claimed, Claimed)
+        self._leases[run_id] = (claimed.lease, claimed.lease.position)
 
     def _advance(self, run_id: str, entries: list[tuple[bytes, bytes]], to: State | None) -> int:
         lease, position = self._leases[run_id]
