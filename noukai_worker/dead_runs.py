@@ -66,7 +66,7 @@ def redrive(run_id: str) -> Run:
     store, app = shared(current().redis_url), apps.current()
     view = store.perform(operations.show(run_id))
     unsent = store.perform(operations.redrive(run_id, pickup=current().pickup))
-    dispatch.forget_end(app, run_id)
+    dispatch.forget_end(app, unsent)
     dispatch.go_on(app, unsent)
     return Run(run_id, view.token, new=False, position=view.position - 1)
 
