@@ -6,12 +6,26 @@ from functools import cache
 from typing import Annotated, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from .errors import CredentialMissing, InvalidRequest
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Limit(BaseModel):
+    """What may be done with one credential at a time, by all workers together; None for as much as the workers can."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    concurrency: int | None = Field(None, ge=1)
+    """Runs at once."""
+    rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Runs that begin in a second."""
+
+
+UNLIMITED = Limit()
 
 
 def _named(name: str) -> AliasChoices:
@@ -43,6 +57,8 @@ class Settings(BaseSettings):
 
     credentials: dict[str, SecretStr] = {}
     """Further API keys by name, as a JSON object."""
+    limits: dict[str, Limit] = {}
+    """Limits by the name of the credential, as a JSON object. Workers need them, enqueuers do not."""
     retention: Seconds = 86_400.0
     """How long a run and its log are kept after its last change."""
     failed_retention: Seconds = 604_800.0
@@ -126,27 +142,29 @@ def address(url: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
 
 
+_REMEDIES = {
+    "credentials": 'write a JSON object of names and keys, {"name": "nk_..."}',
+    "limits": 'write a JSON object of names and limits, {"default": {"concurrency": 10, "rate": 5}}',
+    "operator_token": "use 16 characters or more, at random",
+}
+
+
 @cache
 def from_environment() -> Settings:
     """The settings of this process, read from its environment once. Raises InvalidRequest naming the variable."""
     try:
         return Settings()
-    except SettingsError:
-        raise InvalidRequest(
-            'NOUKAI_WORKER_CREDENTIALS: write a JSON object of names and keys, {"name": "nk_..."}'
-        ) from None
+    except SettingsError as error:
+        name = "limits" if '"limits"' in str(error) else "credentials"
+        raise InvalidRequest(f"NOUKAI_WORKER_{name.upper()}: {_REMEDIES[name]}") from None
     except ValidationError as error:
         first = error.errors()[0]
         field = str(first["loc"][0]) if first["loc"] else "settings"
         plain = field in ("redis_url", "broker_url", "api_key", "env", "base_url")
         name = f"NOUKAI_{field.upper()}" if plain else f"NOUKAI_WORKER_{field.upper()}"
-        raise InvalidRequest(f"{name}: {_REMEDIES.get(first['type'], first['msg'])}") from None
-
-
-_REMEDIES = {
-    "string_pattern_mismatch": "write it as redis://host:port/0",
-    "too_short": "use 16 characters or more, at random",
-}
+        remedy = "write it as redis://host:port/0" if first["type"] == "string_pattern_mismatch" else first["msg"]
+        remedy = _REMEDIES.get(field, remedy)
+        raise InvalidRequest(f"{name}: {remedy}") from None
 
 
 _adopted: list[Settings] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -184,6 +185,9 @@ def enqueue(
     credential: Annotated[
         str, typer.Option(metavar="NAME", help="The name of an API key in the workers' settings.")
     ] = "default",
+    tenant: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Whose run it is: the tenants of a credential take turns.")
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Watch it to its end.")] = False,
     as_json: Json = False,
 ) -> int:
@@ -198,6 +202,7 @@ def enqueue(
         idempotency_key=idempotency_key,
         delay=delay,
         credential=credential,
+        tenant=tenant,
     )
     if follow:
         return watching.follow(run.id, as_json=as_json)
@@ -265,6 +270,48 @@ def cancel(run_id: RunId, *, as_json: Json = False) -> int:
         print_json({"id": run_id, "status": State.CANCELLED, "was": before})
     else:
         typer.echo(f"{one_line(run_id)} cancelled (it was {before})")
+    return 0
+
+
+@app.command()
+def doctor(
+    *,
+    name: Annotated[
+        str | None,
+        typer.Option("--app", "-A", metavar="APP", help="An application's own Celery app, as for celery -A."),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings are problems, too.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Look for what breaks a promise: settings, versions, Redis, broker, workers. Exit code 1 if there is a problem."""
+    from . import examining  # Celery takes its time
+
+    return examining.doctor(name, as_json=as_json, strict=strict)
+
+
+@app.command()
+def limits(
+    credential: Annotated[
+        list[str] | None, typer.Argument(metavar="[CREDENTIAL]…", help="Only these; otherwise all in the settings.")
+    ] = None,
+    *,
+    lift: Annotated[bool, typer.Option("--lift", help="End the pause that the service asked for.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Show what runs, what waits and what is paused, for each credential."""
+    from .. import client  # Celery takes its time
+
+    if lift:
+        if not credential:
+            raise InvalidRequest("--lift: name the credential whose pause is to end")
+        for name in credential:
+            client.lift_pause(name)
+    gates = client.limits(*(credential or ()))
+    if as_json:
+        for gate in gates:
+            print_json(asdict(gate))
+    else:
+        watching.print_gates(gates)
     return 0
 
 

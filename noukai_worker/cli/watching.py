@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..runs import Entry, RunView, State, rfc3339
+from ..runs.answers import GateView
 from .screen import JsonScreen, LiveScreen, PlainScreen, Screen, console
 from .story import one_line
 
@@ -139,6 +140,24 @@ def _calls(view: RunView) -> list[tuple[str, str]]:
         (str(call.get("id")), f"{function.get('name')}({function.get('arguments', '')})")
         for call, function in zip(calls, functions, strict=True)
     ]
+
+
+def print_gates(gates: Sequence[GateView]) -> None:
+    """Credentials: a line for each, and one for each tenant that waits."""
+    for gate in gates:
+        limits = [f"at most {gate.concurrency} at once"] if gate.concurrency else []
+        limits += [f"{gate.rate:g} a second"] if gate.rate else []
+        text = f"{gate.credential}: {', '.join(limits) or 'no limits'}"
+        text += f"; {gate.held} running" if gate.concurrency else ""
+        text += f"; paused until {rfc3339(gate.paused_until)}" if gate.paused_until else ""
+        sys.stdout.write(one_line(text) + "\n")
+        for kind, lines in gate.waiting.items():
+            for tenant, number in sorted(lines.items(), key=lambda line: (-line[1], line[0])):
+                who = f"tenant {tenant}" if tenant else "no tenant"
+                sys.stdout.write(one_line(f"  {kind}: {number} waiting, {who}") + "\n")
+            if gate.sent.get(kind):
+                sys.stdout.write(f"  {kind}: {gate.sent[kind]} called\n")
+    sys.stdout.flush()
 
 
 def _style(name: str, view: RunView) -> str:

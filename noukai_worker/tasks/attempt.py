@@ -16,7 +16,8 @@ from ..runs.answers import Claimed
 from ..settings import current
 from ..stream import Engine, HeldRun, LeaseLost
 from . import dispatch
-from .base import FlowTask, TurnedAway
+from .admission import Admission, TurnedAway
+from .base import FlowTask
 
 Work = Callable[[Engine, Claimed, HeldRun], Coroutine[Any, Any, outcome.Outcome]]
 """Says how the attempt ends, or raises what went wrong; it may have ended the run by itself."""
@@ -47,6 +48,13 @@ async def _claim_and_work(task: FlowTask, engine: Engine, work: Work) -> Any:
     unrecorded = task.ensure_recorded()
     if unrecorded:
         await engine.writer.perform(dispatch.record(unrecorded, settings))
+    admission = Admission(task)
+    with admission.granted(await engine.writer.perform(admission.operation)):
+        return await _claimed_work(task, engine, work)
+
+
+async def _claimed_work(task: FlowTask, engine: Engine, work: Work) -> Any:
+    settings = current()
     claim = operations.claim(task.request.id, claim_id=task.claim_id(), lease=settings.lease, worker=task.worker)
     answer, interruption = await engine.writer.carry_out(claim)
     claimed = task.claimed(answer)

@@ -22,6 +22,8 @@ from ..runs import FINDERS, Failure, Mode, RunRequest, State, operations, outcom
 from ..runs.answers import Claimed, Refused
 from ..settings import current
 from . import dispatch, policy
+from .admission import TurnedAway
+from .usher import usher
 
 logger = get_task_logger(__name__)
 
@@ -31,14 +33,6 @@ _KEPT = frozenset(
      "stamped_headers", "time_limit"}
 )  # fmt: skip
 """Options of `apply_async` that every message of a run carries."""
-
-
-class TurnedAway(Exception):
-    """The claim was refused: the message came twice, late or too early. `state` is the run's."""
-
-    def __init__(self, state: State) -> None:
-        super().__init__(state)
-        self.state = state
 
 
 class FlowTask(Task):  # type: ignore[misc] # Celery has no types
@@ -188,6 +182,8 @@ class FlowTask(Task):  # type: ignore[misc] # Celery has no types
             case policy.Hopeless(failure):
                 return outcome.Failed(failure, settled)
             case policy.Again(failure, floor):
+                if floor:  # whoever is asked to wait, waits with all that use the credential
+                    usher(self.app).pause(claimed.request.credential, floor)
                 return self.again(failure, claimed, floor, settled=settled)
             case policy.Unknown(failure) if claimed.request.alone_in_session:
                 return self.again(failure, claimed, None, settled=False)

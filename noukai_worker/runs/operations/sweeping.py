@@ -46,3 +46,12 @@ def shelve(run_id: str, *, pause: float) -> Operation[None]:
 def unsent(run_id: str, *, pickup: float) -> Operation[None]:
     """The message of an Unsent run could not be sent: try again after `pickup` seconds, as if it had not been tried."""
     return Operation("unsent", write_keys(run_id), (run_id, ms(pickup)), lambda _: None)
+
+
+def turn(run_id: str, *, pickup: float) -> Operation[Unsent | None]:
+    """It is a waiting run's turn: its message is the caller's to send, within `pickup` seconds. None if it is not queued."""
+
+    def decode(answer: Any) -> Unsent | None:
+        return Unsent(run_id, RunRequest.stored(answer[1]), text(answer[2])) if text(answer[0]) == "publish" else None
+
+    return Operation("turn", write_keys(run_id), (run_id, ms(pickup)), decode)

@@ -21,10 +21,10 @@ class Script:
 
 @cache
 def load(name: str) -> Script:
-    """The script in the file `<name>.lua`."""
+    """The script in the file `<name>.lua`; those of a gate share `gate.lua`, too."""
     folder = files(__name__)
-    prelude, body = ((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("prelude", name))
-    text = "\n".join((_tables(), prelude, body))
+    names = ("prelude", "gate", name) if name.startswith("gate_") else ("prelude", name)
+    text = "\n".join((_tables(), *((folder / f"{part}.lua").read_text(encoding="utf-8") for part in names)))
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
