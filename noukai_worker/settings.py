@@ -131,6 +131,13 @@ class Settings(BaseSettings):
     """Entries held for a slow reader before it has to read from the log."""
     web_open: bool = False
     """Reading needs no token. For development: refused unless the web process listens on loopback."""
+    operator_token: Annotated[SecretStr, Field(min_length=16)] | None = None
+    """What operators send to list and redrive failed runs over HTTP; without it the web process has no such routes."""
+
+    @field_validator("operator_token", mode="before")
+    @classmethod
+    def _unset(cls, value: object) -> object:
+        return value or None  # what an unset variable looks like in a compose file
 
     @field_validator("include", mode="before")
     @classmethod
@@ -174,6 +181,7 @@ class Settings(BaseSettings):
 _REMEDIES = {
     "credentials": 'write a JSON object of names and keys, {"name": "nk_..."}',
     "limits": 'write a JSON object of names and limits, {"default": {"concurrency": 10, "rate": 5}}',
+    "operator_token": "use 16 characters or more, at random",
 }
 
 
