@@ -64,7 +64,7 @@ PATCHES = (
         "entries are logged, and not published",
         "8",
         "late",
-        (("runs/scripts/prelude.lua", "  redis.call('PUBLISH', 'noukai:{' .. id .. '}:events', entry)\n", ""),),
+        (("runs/scripts/prelude.lua", "  redis.call(PUBLISH, 'noukai:{' .. id .. '}:events', entry)\n", ""),),
     ),
     Patch(
         4,
@@ -82,7 +82,7 @@ PATCHES = (
         "the sweeper does nothing",
         "7",
         "runs lost",
-        (("sweeper.py", "self._look_at(run_id, found.patient)", "pass"),),
+        (("sweeper.py", "self._look_at(run_id, found.patient or time.monotonic() < self._patient_until)", "pass"),),
     ),
     Patch(
         6,

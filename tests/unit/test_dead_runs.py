@@ -59,23 +59,34 @@ def test_what_is_no_moment_is_refused_with_a_remedy(since: Any) -> None:
 
 
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunStore]:
+def client() -> fakeredis.FakeRedis:
+    return fakeredis.FakeRedis()
+
+
+@pytest.fixture
+def store(client: fakeredis.FakeRedis, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunStore]:
     """The store that this process has."""
-    store = RunStore("redis://unused", client=fakeredis.FakeRedis())
+    store = RunStore("redis://unused", client=client)
     monkeypatch.setattr(dead_runs, "shared", lambda _: store)
     yield store
     store.close()
 
 
-def fail(store: RunStore, run_id: str, flow: str, code: str) -> None:
+def fail(store: RunStore, client: fakeredis.FakeRedis, run_id: str, flow: str, code: str) -> None:
     create(store, run_id, RunRequest.build(flow=flow))
     end(store, claimed(store, run_id), 2, Failed(Failure(code, "it broke")))
-    store.client.zadd(keys.DEAD, {run_id: (SOON + int(run_id)) * 1000})
+    client.zadd(keys.DEAD, {run_id: (SOON + int(run_id)) * 1000})
 
 
-def test_a_filtered_list_is_filled_from_as_many_pages_as_it_takes(store: RunStore) -> None:
+def test_a_filtered_list_is_filled_from_as_many_pages_as_it_takes(store: RunStore, client: fakeredis.FakeRedis) -> None:
     for n in range(1, 261):
-        fail(store, str(n), "acme/demo/rare" if n % 50 == 0 else "acme/demo/often", "even" if n % 2 == 0 else "odd")
+        fail(
+            store,
+            client,
+            str(n),
+            "acme/demo/rare" if n % 50 == 0 else "acme/demo/often",
+            "even" if n % 2 == 0 else "odd",
+        )
     assert [view.id for view in dead(4, flow="acme/demo/rare")] == ["250", "200", "150", "100"]
     assert [view.id for view in dead(flow="acme/demo/rare", since=SOON + 140)] == ["250", "200", "150"]
     assert len(dead(70, code="odd")) == 70
@@ -83,13 +94,13 @@ def test_a_filtered_list_is_filled_from_as_many_pages_as_it_takes(store: RunStor
     assert dead(flow="acme/demo/rare", code="odd") == []
 
 
-def test_what_fails_meanwhile_is_not_listed_twice(store: RunStore) -> None:
+def test_what_fails_meanwhile_is_not_listed_twice(store: RunStore, client: fakeredis.FakeRedis) -> None:
     for n in range(1, 151):
-        fail(store, str(n), "acme/demo/often", "boom")
+        fail(store, client, str(n), "acme/demo/often", "boom")
     listing = dead_runs._dead(None, None, None, None)
     first = [next(listing).id for _ in range(100)]
     for n in range(151, 161):
-        fail(store, str(n), "acme/demo/often", "boom")
+        fail(store, client, str(n), "acme/demo/often", "boom")
     rest = [view.id for view in listing]
     assert first + rest == [str(n) for n in range(150, 0, -1)]
 
