@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ..settings import Settings
+from . import rabbitmq
 
 EXECUTE_QUEUE = "noukai.execute"
 STREAM_QUEUE = "noukai.stream"
+QUEUES = (EXECUTE_QUEUE, STREAM_QUEUE)
 
 VISIBILITY_TIMEOUT = 300
 """Seconds. A message that comes back while its run goes on does no harm (law 4); one that a dead worker held is wanted soon."""
@@ -56,17 +58,25 @@ def redis_transport() -> dict[str, Any]:
 
 def alone(settings: Settings) -> dict[str, Any]:
     """The whole configuration of the stand-alone app."""
-    options = redis_transport() if settings.broker.startswith(("redis", "unix")) else {}
-    return needed(settings) | {
-        "broker_url": settings.broker,
-        "broker_transport_options": options,
-        "result_backend": settings.redis_url,
-        "task_default_queue": EXECUTE_QUEUE,
-        "task_serializer": "json",
-        "result_serializer": "json",
-        "accept_content": ["json"],
-        "enable_utc": True,
-        "timezone": "UTC",
-        "worker_hijack_root_logger": True,
-        "worker_redirect_stdouts": False,
-    }
+    return (
+        needed(settings)
+        | _broker(settings.broker)
+        | {
+            "broker_url": settings.broker,
+            "result_backend": settings.redis_url,
+            "task_default_queue": EXECUTE_QUEUE,
+            "task_serializer": "json",
+            "result_serializer": "json",
+            "accept_content": ["json"],
+            "enable_utc": True,
+            "timezone": "UTC",
+            "worker_hijack_root_logger": True,
+            "worker_redirect_stdouts": False,
+        }
+    )
+
+
+def _broker(url: str) -> dict[str, Any]:
+    if rabbitmq.spoken_at(url):
+        return rabbitmq.alone()
+    return {"broker_transport_options": redis_transport()} if url.startswith(("redis", "unix")) else {}

@@ -13,6 +13,7 @@ from typing import Any
 from celery import Celery, states
 from celery.app.task import Context
 from celery.backends.base import DisabledBackend
+from kombu import Producer
 from kombu.utils import json
 from kombu.utils.functional import maybe_list
 
@@ -21,6 +22,7 @@ from ..runs import RunRequest, operations, shared
 from ..runs.answers import Cancelled, Created, Ended, Unsent
 from ..runs.operations import Operation
 from ..settings import Settings, current
+from . import rabbitmq
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ AGAIN = "noukai_again"
 
 _NAMESPACE = uuid.UUID("6f2d1a54-3c0f-5b6e-9a57-0c5d0f8a7e11")
 _LONGEST_KEY = 255
-_PUBLISH = {"retry": True, "retry_policy": {"max_retries": 2, "interval_start": 0.0, "interval_step": 0.2}}
+_RETRIED = {"retry": True, "retry_policy": {"max_retries": 2, "interval_start": 0.0, "interval_step": 0.2}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,4 +198,13 @@ def _forward(app: Celery, run_id: str, request: RunRequest, options: Mapping[str
 def _publish(app: Celery, run_id: str, request: RunRequest, options: Mapping[str, Any], *, first: bool = True) -> None:
     task = app.tasks[f"noukai.{request.mode}"]
     headers = {**(options.get("headers") or {}), RECORDED: True} | ({} if first else {AGAIN: True})
-    task.publish(*arguments(request), run_id, {"add_to_parent": first, **_PUBLISH, **options, "headers": headers})
+    options = {"add_to_parent": first, **options, "headers": headers}
+    if not rabbitmq.spoken_by(app):
+        task.publish(*arguments(request), run_id, {**_RETRIED, **options})
+        return
+
+    def send(producer: Producer, confirm_timeout: float) -> None:
+        confirmed = {"producer": producer, "confirm_timeout": confirm_timeout, "retry": False}
+        task.publish(*arguments(request), run_id, {**options, **confirmed})
+
+    rabbitmq.publish(app, send)

@@ -141,7 +141,7 @@ from celery import Celery
 from noukai_worker import Settings, configure
 
 settings = Settings()
-app = configure(Celery("shop", broker=settings.redis_url, backend=settings.redis_url))
+app = configure(Celery("shop", broker=settings.broker, backend=settings.redis_url))
 """
 
 

@@ -25,6 +25,9 @@ class Messages:
         self.again: list[bool] = []
         self.tasks = {"noukai.stream": SimpleNamespace(publish=self._publish)}
 
+    def connection_for_write(self) -> Any:
+        return SimpleNamespace(transport=SimpleNamespace(driver_type="redis"))
+
     def _publish(self, args: Any, kwargs: Any, run_id: str, options: Any) -> None:
         self.sent.append(run_id)
         self.again.append(bool(options["headers"].get(dispatch.AGAIN)))
