@@ -271,6 +271,22 @@ def cancel(run_id: RunId, *, as_json: Json = False) -> int:
 
 
 @app.command()
+def doctor(
+    *,
+    name: Annotated[
+        str | None,
+        typer.Option("--app", "-A", metavar="APP", help="An application's own Celery app, as for celery -A."),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings are problems, too.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Look for what breaks a promise: settings, versions, Redis, broker, workers. Exit code 1 if there is a problem."""
+    from . import examining  # Celery takes its time
+
+    return examining.doctor(name, as_json=as_json, strict=strict)
+
+
+@app.command()
 def limits(
     credential: Annotated[
         list[str] | None, typer.Argument(metavar="[CREDENTIAL]…", help="Only these; otherwise all in the settings.")
@@ -294,22 +310,6 @@ def limits(
     else:
         watching.print_gates(gates)
     return 0
-
-
-@app.command()
-def doctor(
-    *,
-    name: Annotated[
-        str | None,
-        typer.Option("--app", "-A", metavar="APP", help="An application's own Celery app, as for celery -A."),
-    ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Warnings are problems, too.")] = False,
-    as_json: Json = False,
-) -> int:
-    """Look for what breaks a promise: settings, versions, Redis, broker, workers. Exit code 1 if there is a problem."""
-    from . import examining  # Celery takes its time
-
-    return examining.doctor(name, as_json=as_json, strict=strict)
 
 
 def _need_a_key() -> None:
