@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .subscriber import subscribe
     from .tasks.app import configure
     from .tasks.execute import execute_flow
+    from .tasks.job import job_flow
     from .tasks.stream import stream_flow
 
     celery_app: Any
@@ -47,6 +48,7 @@ __all__ = [
     "dead",
     "enqueue",
     "execute_flow",
+    "job_flow",
     "recent",
     "redrive",
     "redrive_all",
@@ -74,6 +76,7 @@ _ROOMS = {
     "dead": "dead_runs",
     "enqueue": "client",
     "execute_flow": "tasks.execute",
+    "job_flow": "tasks.job",
     "recent": "client",
     "redrive": "dead_runs",
     "redrive_all": "dead_runs",
@@ -93,7 +96,7 @@ def __getattr__(name: str) -> Any:
         return version("noukai-worker")
     if name not in _ROOMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in ("execute_flow", "stream_flow"):
+    if name in ("execute_flow", "job_flow", "stream_flow"):
         import_module(".tasks.app", __name__).adopt_default()
     found = getattr(import_module(f".{_ROOMS[name]}", __name__), name)
     globals()[name] = found

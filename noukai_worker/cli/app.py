@@ -265,6 +265,22 @@ def cancel(run_id: RunId, *, as_json: Json = False) -> int:
     return 0
 
 
+@app.command()
+def doctor(
+    *,
+    name: Annotated[
+        str | None,
+        typer.Option("--app", "-A", metavar="APP", help="An application's own Celery app, as for celery -A."),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings are problems, too.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Look for what breaks a promise: settings, versions, Redis, broker, workers. Exit code 1 if there is a problem."""
+    from . import examining  # Celery takes its time
+
+    return examining.doctor(name, as_json=as_json, strict=strict)
+
+
 def _need_a_key() -> None:
     settings = current()
     if not settings.credentials:

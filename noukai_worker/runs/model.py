@@ -163,6 +163,8 @@ class RunView:
     last: Entry
     """The newest entry; for a run that has ended, its terminal one."""
     token: str = field(repr=False)
+    credential: str = "default"
+    """The name of the API key that it is to be run with."""
 
     def public(self) -> dict[str, Any]:
         """The run as a JSON object for whoever may read it: times in RFC 3339, never the token."""

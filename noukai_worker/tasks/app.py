@@ -19,6 +19,9 @@ from .sweeping import Sweeping
 
 _configured: list[Celery] = []
 
+EXAMINING = "noukai_worker.doctor.step:Examining"
+"""A step of the room above, which Celery loads in workers by this name; nothing else needs it."""
+
 
 def configure(app: Celery, settings: Settings | None = None) -> Celery:
     """Make an application's Celery app carry the tasks: routes, the settings that the laws need, a sweeper in its workers.
@@ -35,8 +38,7 @@ def configure(app: Celery, settings: Settings | None = None) -> Celery:
     app.conf.update(changes | (rabbitmq.needed() if quorum else {}))
     if quorum:
         _add_queues(app)
-        app.steps["worker"].add(Declaring)
-    app.steps["worker"].add(Sweeping)
+    app.steps["worker"] |= _steps(quorum)
     _configured[:] = [app]
     app.finalize(auto=True)  # takes up the tasks that `shared_task` has declared
     return app
@@ -54,9 +56,7 @@ def build(settings: Settings) -> Celery:
     app.config_from_object(conf.alone(settings))
     quorum = rabbitmq.spoken_at(settings.broker)
     app.conf.task_queues = _queues(quorum)
-    if quorum:
-        app.steps["worker"].add(Declaring)
-    app.steps["worker"].add(Sweeping)
+    app.steps["worker"] |= _steps(quorum)
     app.finalize(auto=True)  # takes up the tasks that `shared_task` has declared
     return app
 
@@ -75,6 +75,10 @@ def adopt_default() -> None:
 def _queues(quorum: bool) -> list[Any]:
     # Each with an exchange of its own: queues that share the default exchange and key would each get every message.
     return [rabbitmq.queue(name) if quorum else Queue(name, Exchange(name), routing_key=name) for name in conf.QUEUES]
+
+
+def _steps(quorum: bool) -> set[Any]:
+    return {Sweeping, EXAMINING, *([Declaring] if quorum else [])}
 
 
 def _add_queues(app: Celery) -> None:

@@ -31,6 +31,7 @@ def test_the_names_are_locked() -> None:
         "dead",
         "enqueue",
         "execute_flow",
+        "job_flow",
         "recent",
         "redrive",
         "redrive_all",
