@@ -14,6 +14,8 @@ from ..model import State
 from ..request import RunRequest
 from .operation import Operation, existing, ms, text, write_keys
 
+_SOON = 10_000
+
 
 def cancel(run_id: str, *, reason: str | None = None) -> Operation[Cancelled]:
     """End a run. One that is cancelled already stays as it is. Raises RunNotFound, RunExpired, RunFinished."""
@@ -26,7 +28,9 @@ def cancel(run_id: str, *, reason: str | None = None) -> Operation[Cancelled]:
             raise RunFinished(run_id, before)
         return Cancelled(run_id, before, text(answer[2]), text(answer[3]))
 
-    return Operation("cancel", write_keys(run_id), (run_id, to_json({"reason": reason} if reason else {})), decode)
+    return Operation(
+        "cancel", write_keys(run_id), (run_id, to_json({"reason": reason} if reason else {})), decode, run_id, _SOON
+    )
 
 
 def resume(run_id: str, *, position: int, results: Sequence[Mapping[str, Any]], pickup: float) -> Operation[Unsent]:
@@ -45,7 +49,12 @@ def resume(run_id: str, *, position: int, results: Sequence[Mapping[str, Any]], 
 
     data = to_json({"tool_call_ids": [result.get("toolCallId") for result in results]})
     return Operation(
-        "resume", write_keys(run_id), (run_id, position, to_json(results), ms(pickup), data, _order()), decode
+        "resume",
+        write_keys(run_id),
+        (run_id, position, to_json(results), ms(pickup), data, _order()),
+        decode,
+        run_id,
+        ms(pickup),
     )
 
 
@@ -63,7 +72,7 @@ def redrive(run_id: str, *, pickup: float) -> Operation[Unsent]:
             raise RunNotFailed(run_id, text(answer[1]))
         return Unsent(run_id, RunRequest.stored(answer[1]), text(answer[2]))
 
-    return Operation("redrive", write_keys(run_id), (run_id, ms(pickup), _order()), decode)
+    return Operation("redrive", write_keys(run_id), (run_id, ms(pickup), _order()), decode, run_id, ms(pickup))
 
 
 def _order() -> str:
