@@ -125,7 +125,7 @@ def test_a_worker_that_is_lost_over_its_functions_loses_no_run(
     env = functions | {"NOUKAI_WORKER_LEASE": "2", "NOUKAI_WORKER_EXECUTE_GRACE": "0", "NOUKAI_WORKER_DRAIN_GRACE": "1"}
     victim = house.worker(mode, **env)
     run = asking(mode)
-    until(lambda: (house.folder / "stuck").exists(), "a function is at work")
+    until((house.folder / "stuck").exists, "a function is at work")
     getattr(victim, how)()
     (house.folder / "our_tools.py").write_text(MODULE)
     house.worker(mode, **env)
