@@ -38,8 +38,7 @@ def configure(app: Celery, settings: Settings | None = None) -> Celery:
     app.conf.update(changes | (rabbitmq.needed() if quorum else {}))
     if quorum:
         _add_queues(app)
-        app.steps["worker"].add(Declaring)
-    app.steps["worker"] |= {Sweeping, EXAMINING}
+    app.steps["worker"] |= _steps(quorum)
     _configured[:] = [app]
     app.finalize(auto=True)  # takes up the tasks that `shared_task` has declared
     return app
@@ -57,9 +56,7 @@ def build(settings: Settings) -> Celery:
     app.config_from_object(conf.alone(settings))
     quorum = rabbitmq.spoken_at(settings.broker)
     app.conf.task_queues = _queues(quorum)
-    if quorum:
-        app.steps["worker"].add(Declaring)
-    app.steps["worker"] |= {Sweeping, EXAMINING}
+    app.steps["worker"] |= _steps(quorum)
     app.finalize(auto=True)  # takes up the tasks that `shared_task` has declared
     return app
 
@@ -78,6 +75,10 @@ def adopt_default() -> None:
 def _queues(quorum: bool) -> list[Any]:
     # Each with an exchange of its own: queues that share the default exchange and key would each get every message.
     return [rabbitmq.queue(name) if quorum else Queue(name, Exchange(name), routing_key=name) for name in conf.QUEUES]
+
+
+def _steps(quorum: bool) -> set[Any]:
+    return {Sweeping, EXAMINING, *([Declaring] if quorum else [])}
 
 
 def _add_queues(app: Celery) -> None:

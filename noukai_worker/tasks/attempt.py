@@ -88,7 +88,7 @@ async def _work(task: FlowTask, engine: Engine, claimed: Claimed, run: HeldRun, 
     except Exception as error:  # noqa: BLE001 - whatever it is, it ends the attempt, and the log says so
         if run.ended is not None:
             return run.ended
-        end = task.judge(error, claimed)
+        end = task.judge(error, claimed, settled=not claimed.unsettled)
     return await run.close(end)
 
 

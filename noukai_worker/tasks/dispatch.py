@@ -116,14 +116,24 @@ def go_on(app: Celery, unsent: Unsent) -> None:
         send(app, unsent.run_id, unsent.request, unsent.dispatch)
 
 
-def forget_end(app: Celery, run_id: str) -> None:
-    """Have Celery forget how a run ended that has not ended after all: `AsyncResult(id).get()` waits again."""
+def forget_end(app: Celery, unsent: Unsent) -> None:
+    """Have Celery forget how a run ended that has not ended after all: `AsyncResult(id).get()` waits again.
+
+    The same for the rest of its chain, which Celery has recorded as failed with it (`Backend.mark_as_failure`).
+    """
     if isinstance(app.backend, DisabledBackend):
         return
+    chain = json.loads(unsent.dispatch).get("chain") or ()
+    links = [link.get("options", {}).get("task_id") for link in chain]
+    # `get` of a result that was there already leaves a copy with the process, which the next `get` would be given.
+    copies = getattr(app.backend, "_pending_messages", None)
     try:
-        app.backend.forget(run_id)
+        for task_id in filter(None, [unsent.run_id, *links]):
+            app.backend.forget(task_id)
+            while copies is not None and copies.take(task_id, None) is not None:
+                pass
     except Exception as error:  # noqa: BLE001 - whatever the backend's client raises; a result replaces the old end anyway
-        logger.warning("run %s is redriven; Celery still has its old end (%s)", run_id, error)
+        logger.warning("run %s is redriven; Celery still has its old end (%s)", unsent.run_id, error)
 
 
 @contextmanager

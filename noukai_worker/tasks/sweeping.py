@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from celery import bootsteps
+from celery.backends.base import DisabledBackend
 from celery.signals import worker_shutdown
 
 from .. import tools
@@ -14,6 +16,8 @@ from ..sweeper import Sweeper
 from . import clients, revoking
 from .dispatch import end, send
 from .usher import usher
+
+logger = logging.getLogger(__name__)
 
 
 class Sweeping(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no types
@@ -34,6 +38,11 @@ class Sweeping(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no t
     def start(self, worker: Any) -> None:
         """Start sweeping in a thread of the worker's main process."""
         app = worker.app
+        if isinstance(app.backend, DisabledBackend):
+            logger.warning(
+                "Celery keeps no results here: AsyncResult.get(), chains and chords do not see how runs end; "
+                "the runs themselves are complete. Set NOUKAI_RESULT_BACKEND to have them"
+            )
         self._sweeper = Sweeper(
             current(),
             send=lambda unsent: send(app, unsent.run_id, unsent.request, unsent.dispatch),

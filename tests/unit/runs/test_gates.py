@@ -114,7 +114,7 @@ def test_permits_of_a_dead_worker_come_back_with_its_lease(store: RunStore) -> N
 
 def test_a_renewed_permit_is_kept(store: RunStore, client: redis.Redis) -> None:
     gate = limited(concurrency=1)
-    admit(store, gate, "a", lease=0.05)
+    admit(store, gate, "a", lease=5)
     store.perform(operations.renew(gate, ["a"], lease=10))
     score = client.zscore(keys.gate("default", "held"), "a")
     assert score
