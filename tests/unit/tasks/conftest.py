@@ -7,7 +7,6 @@ import fakeredis
 import pytest
 
 from noukai_worker import tools
-from noukai_worker.runs import RunStore
 from noukai_worker.settings import Settings, adopt
 
 from .stage import Stage
@@ -18,5 +17,5 @@ def stage(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> It
     monkeypatch.setattr(tools, "_functions", {})
     adopt(Settings(tool_rounds=2))
     with contextlib.closing(fakeredis.FakeRedis()) as client:
-        yield Stage(RunStore("redis://unused", client=client), monkeypatch, getattr(request.module, "MODE", "execute"))
+        yield Stage(client, monkeypatch, getattr(request.module, "MODE", "execute"))
     adopt(None)

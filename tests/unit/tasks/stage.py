@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import redis
 
 from noukai_sdk.testing import Exchange, ScriptedTransport
 from noukai_worker.runs import Mode, RunRequest, RunStore, keys, operations, outcome, scripts
@@ -38,8 +39,8 @@ def session(*statuses: str) -> Exchange:
 class Stage:
     """A run, and attempts at it whose worker asks a script."""
 
-    def __init__(self, store: RunStore, monkeypatch: pytest.MonkeyPatch, mode: Mode = "execute") -> None:
-        self.store, self.mode = store, mode
+    def __init__(self, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, mode: Mode = "execute") -> None:
+        self.client, self.store, self.mode = client, RunStore("redis://unused", client=client), mode
         self._monkeypatch = monkeypatch
         self.script = ScriptedTransport([])
         self.opening: Callable[[], object] = lambda: None
@@ -79,14 +80,14 @@ class Stage:
     async def _follow(self, claimed: Claimed) -> outcome.Outcome:
         client = self.script.async_client()
         engine: Any = SimpleNamespace(client=lambda _: (self.opening(), client)[1])
-        run = HeldRun(Writer(_Trips(self.store)), claimed.lease, extend=self.lease, pickup=10)  # type: ignore[arg-type]
+        run = HeldRun(Writer(_Trips(self.client)), claimed.lease, extend=self.lease, pickup=10)  # type: ignore[arg-type]
         async with client:
             return await attempt._work(job.job_flow, engine, claimed, run, partial(job._follow, job.job_flow))
 
     def lose_worker(self) -> None:
         """The lease of the attempt that was taken runs out, or its retry is due, and a sweeper comes by."""
         while not isinstance(self.store.perform(operations.overdue("r", pickup=10, lease=10)), Unsent):
-            self.store.client.hset(self.key, "deadline", 1)
+            self.client.hset(self.key, "deadline", 1)
 
     def redrive(self) -> None:
         self.store.perform(operations.redrive("r", pickup=10))
@@ -106,10 +107,10 @@ def code(end: outcome.Outcome) -> str:
 
 
 class _Trips:
-    """The async store's one method, on the sync store's client."""
+    """The async store's one method, on a sync client."""
 
-    def __init__(self, store: RunStore) -> None:
-        self._client = store.client
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
 
     async def perform_all(self, operations: Sequence[Operation[Any]]) -> list[Any]:
         return [

@@ -31,7 +31,7 @@ def test_a_job_that_could_not_be_asked_after_is_asked_after_again_when_its_run_i
     """Nobody knows that it has ended: handing in another one would pay twice."""
     stage.enqueue(max_attempts=1)
     stage.claim()
-    stage.store.client.hset(stage.key, "execution_id", "J")
+    stage.client.hset(stage.key, "execution_id", "J")
     for _ in range(4):
         stage.lose_worker()
         end = stage.attempt(trouble)
@@ -46,7 +46,7 @@ def test_a_service_that_does_not_know_a_job_yet_is_asked_once_more(stage: Stage)
     """It may take 5 s (WIRE 5.2), and the worker that handed it in was drained meanwhile."""
     stage.enqueue()
     stage.claim()
-    stage.store.client.hset(stage.key, "execution_id", "J")
+    stage.client.hset(stage.key, "execution_id", "J")
     stage.lose_worker()
     assert isinstance(stage.attempt(NOT_KNOWN), outcome.Retrying)
     stage.lose_worker()

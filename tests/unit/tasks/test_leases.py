@@ -107,11 +107,10 @@ class SlowStore(RunStore):
     """One whose writes take until they may go on."""
 
     def __init__(self, store: RunStore, writing: threading.Event, go_on: threading.Event) -> None:
-        super().__init__("redis://unused", client=store.client)
-        self._writing, self._go_on = writing, go_on
+        self._store, self._writing, self._go_on = store, writing, go_on
 
     def perform(self, operation: operations.Operation[operations.T]) -> operations.T:
         if operation.script == "advance":
             self._writing.set()
             assert self._go_on.wait(20)
-        return super().perform(operation)
+        return self._store.perform(operation)
