@@ -117,7 +117,9 @@ def test_whatever_a_function_raises_is_a_result(error: BaseException) -> None:
         assert says["error"].startswith("the tool failed: ")
 
 
-@pytest.mark.parametrize("result", ["\ud800", {"a": object()}, {1: {2}, "x": "\ud800"}], ids=repr)
+@pytest.mark.parametrize(
+    "result", ["\ud800", {"a": object()}, {1: {2}, "x": "\ud800"}], ids=["half a character", "an object", "both"]
+)
 def test_a_result_that_cannot_be_stored_is_an_error_of_the_tool(result: Any) -> None:
     tools.register("odd")(lambda: result)
     (told,) = answered(call("odd"))
