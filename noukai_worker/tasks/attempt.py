@@ -19,6 +19,9 @@ from . import dispatch
 from .admission import Admission, TurnedAway
 from .base import FlowTask
 
+_LAST_WORDS = 0.1
+"""Seconds in which a draining attempt still takes what the service has sent: a step that ended there need not be done again."""
+
 Work = Callable[[Engine, Claimed, HeldRun], Coroutine[Any, Any, outcome.Outcome]]
 """Says how the attempt ends, or raises what went wrong; it may have ended the run by itself."""
 
@@ -78,7 +81,7 @@ async def _work(task: FlowTask, engine: Engine, claimed: Claimed, run: HeldRun, 
     try:
         # A worker that was frozen since the claim must not begin what another one has begun meanwhile.
         await run.confirm()
-        end = await run.guard(work(engine, claimed, run))
+        end = await run.guard(work(engine, claimed, run), _last_words)
     except LeaseLost:
         raise
     except asyncio.CancelledError as interruption:
@@ -90,6 +93,10 @@ async def _work(task: FlowTask, engine: Engine, claimed: Claimed, run: HeldRun, 
             return run.ended
         end = task.judge(error, claimed, settled=not claimed.unsettled)
     return await run.close(end)
+
+
+def _last_words() -> float:
+    return _LAST_WORDS if pool.interruption() == "drain" else 0.0
 
 
 async def _stop(
