@@ -15,13 +15,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .client import Run, acancel, aenqueue, aresume, cancel, enqueue, recent, resume, show
+    from .client import Run, acancel, aenqueue, aresume, cancel, enqueue, lift_pause, limits, recent, resume, show
     from .dead_runs import Redriven, adead, aredrive, aredrive_all, dead, redrive, redrive_all
     from .runs import Entry, RunView, State
     from .settings import Settings
     from .subscriber import subscribe
     from .tasks.app import configure
     from .tasks.execute import execute_flow
+    from .tasks.job import job_flow
     from .tasks.stream import stream_flow
 
     celery_app: Any
@@ -47,6 +48,9 @@ __all__ = [
     "dead",
     "enqueue",
     "execute_flow",
+    "job_flow",
+    "lift_pause",
+    "limits",
     "recent",
     "redrive",
     "redrive_all",
@@ -73,7 +77,10 @@ _ROOMS = {
     "configure": "tasks.app",
     "dead": "dead_runs",
     "enqueue": "client",
+    "lift_pause": "client",
+    "limits": "client",
     "execute_flow": "tasks.execute",
+    "job_flow": "tasks.job",
     "recent": "client",
     "redrive": "dead_runs",
     "redrive_all": "dead_runs",
@@ -93,7 +100,7 @@ def __getattr__(name: str) -> Any:
         return version("noukai-worker")
     if name not in _ROOMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in ("execute_flow", "stream_flow"):
+    if name in ("execute_flow", "job_flow", "stream_flow"):
         import_module(".tasks.app", __name__).adopt_default()
     found = getattr(import_module(f".{_ROOMS[name]}", __name__), name)
     globals()[name] = found

@@ -5,7 +5,16 @@ from __future__ import annotations
 from functools import cache
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from .errors import CredentialMissing, InvalidRequest
@@ -16,6 +25,20 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 UNPREFIXED = ("redis_url", "broker_url", "result_backend", "api_key", "env", "base_url")
 """Settings whose variables begin with NOUKAI_, not NOUKAI_WORKER_."""
+
+
+class Limit(BaseModel):
+    """What may be done with one credential at a time, by all workers together; None for as much as the workers can."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    concurrency: int | None = Field(None, ge=1)
+    """Runs at once."""
+    rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Runs that begin in a second."""
+
+
+UNLIMITED = Limit()
 
 
 def _named(name: str) -> AliasChoices:
@@ -62,6 +85,8 @@ class Settings(BaseSettings):
 
     credentials: dict[str, SecretStr] = {}
     """Further API keys by name, as a JSON object."""
+    limits: dict[str, Limit] = {}
+    """Limits by the name of the credential, as a JSON object. Workers need them, enqueuers do not."""
     retention: Seconds = 86_400.0
     """How long a run and its log are kept after its last change."""
     failed_retention: Seconds = 604_800.0
@@ -106,6 +131,13 @@ class Settings(BaseSettings):
     """Entries held for a slow reader before it has to read from the log."""
     web_open: bool = False
     """Reading needs no token. For development: refused unless the web process listens on loopback."""
+    operator_token: Annotated[SecretStr, Field(min_length=16)] | None = None
+    """What operators send to list and redrive failed runs over HTTP; without it the web process has no such routes."""
+
+    @field_validator("operator_token", mode="before")
+    @classmethod
+    def _unset(cls, value: object) -> object:
+        return value or None  # what an unset variable looks like in a compose file
 
     @field_validator("include", mode="before")
     @classmethod
@@ -146,21 +178,28 @@ class Settings(BaseSettings):
         return secret.get_secret_value()
 
 
+_REMEDIES = {
+    "credentials": 'write a JSON object of names and keys, {"name": "nk_..."}',
+    "limits": 'write a JSON object of names and limits, {"default": {"concurrency": 10, "rate": 5}}',
+    "operator_token": "use 16 characters or more, at random",
+}
+
+
 @cache
 def from_environment() -> Settings:
     """The settings of this process, read from its environment once. Raises InvalidRequest naming the variable."""
     try:
         return Settings()
-    except SettingsError:
-        raise InvalidRequest(
-            'NOUKAI_WORKER_CREDENTIALS: write a JSON object of names and keys, {"name": "nk_..."}'
-        ) from None
+    except SettingsError as error:
+        name = "limits" if '"limits"' in str(error) else "credentials"
+        raise InvalidRequest(f"NOUKAI_WORKER_{name.upper()}: {_REMEDIES[name]}") from None
     except ValidationError as error:
         first = error.errors()[0]
         field = str(first["loc"][0]) if first["loc"] else "settings"
         plain = field in UNPREFIXED
         name = f"NOUKAI_{field.upper()}" if plain else f"NOUKAI_WORKER_{field.upper()}"
-        raise InvalidRequest(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
+        remedy = _REMEDIES.get(field, first["msg"].removeprefix("Value error, "))
+        raise InvalidRequest(f"{name}: {remedy}") from None
 
 
 _adopted: list[Settings] = []

@@ -150,7 +150,7 @@ class TaskPool(BasePool):  # type: ignore[misc]
         give_up = time.monotonic() + patience
         while not drained.done() and time.monotonic() < give_up:
             self._reports.deliver(wait=min(0.5, patience))
-            if timeout is None:
+            if not drained.done():  # or it would cost an idle worker's stop half a second
                 self._reports.keep_connection_alive()
         self._jobs.stop()
         self._reports.close()

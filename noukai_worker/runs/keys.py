@@ -64,3 +64,8 @@ def tombstone(run_id: str) -> str:
 def channel(run_id: str) -> str:
     """Pub/sub channel of the run's entries."""
     return f"noukai:{{{run_id}}}:events"
+
+
+def gate(credential: str, name: str) -> str:
+    """What decides when runs that use a credential may begin. All keys of one gate share a slot, which is not that of any run."""
+    return f"noukai:{{credential:{credential}}}:{name}"

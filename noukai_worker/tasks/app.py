@@ -10,13 +10,17 @@ from kombu import Exchange, Queue
 
 from .. import settings as process
 from ..settings import Settings
-from . import conf
+from . import conf, rabbitmq
 from . import execute as _execute  # noqa: F401 - declares its task
 from . import job as _job  # noqa: F401 - declares its task
 from . import stream as _stream  # noqa: F401 - declares its task
+from .declaring import Declaring
 from .sweeping import Sweeping
 
 _configured: list[Celery] = []
+
+EXAMINING = "noukai_worker.doctor.step:Examining"
+"""A step of the room above, which Celery loads in workers by this name; nothing else needs it."""
 
 
 def configure(app: Celery, settings: Settings | None = None) -> Celery:
@@ -30,8 +34,11 @@ def configure(app: Celery, settings: Settings | None = None) -> Celery:
     changes = conf.needed(settings)
     changes["result_backend_transport_options"] |= app.conf.result_backend_transport_options or {}
     changes["task_routes"] = _routes(app.conf.task_routes, changes["task_routes"])
-    app.conf.update(changes)
-    app.steps["worker"].add(Sweeping)
+    quorum = rabbitmq.spoken_by(app)
+    app.conf.update(changes | (rabbitmq.needed() if quorum else {}))
+    if quorum:
+        _add_queues(app)
+    app.steps["worker"] |= _steps(quorum)
     _configured[:] = [app]
     app.finalize(auto=True)  # takes up the tasks that `shared_task` has declared
     return app
@@ -47,8 +54,9 @@ def build(settings: Settings) -> Celery:
     """A Celery app of this project alone."""
     app = Celery("noukai_worker", set_as_current=False)
     app.config_from_object(conf.alone(settings))
-    app.conf.task_queues = _queues()
-    app.steps["worker"].add(Sweeping)
+    quorum = rabbitmq.spoken_at(settings.broker)
+    app.conf.task_queues = _queues(quorum)
+    app.steps["worker"] |= _steps(quorum)
     app.finalize(auto=True)  # takes up the tasks that `shared_task` has declared
     return app
 
@@ -64,9 +72,22 @@ def adopt_default() -> None:
         _state.set_default_app(standalone())
 
 
-def _queues() -> list[Any]:
+def _queues(quorum: bool) -> list[Any]:
     # Each with an exchange of its own: queues that share the default exchange and key would each get every message.
-    return [Queue(name, Exchange(name), routing_key=name) for name in (conf.EXECUTE_QUEUE, conf.STREAM_QUEUE)]
+    return [rabbitmq.queue(name) if quorum else Queue(name, Exchange(name), routing_key=name) for name in conf.QUEUES]
+
+
+def _steps(quorum: bool) -> set[Any]:
+    return {Sweeping, EXAMINING, *([Declaring] if quorum else [])}
+
+
+def _add_queues(app: Celery) -> None:
+    """Make our queues known to an application's app, for workers that are told to consume from them (`-Q`), and only those."""
+    known = app.amqp.queues
+    theirs = list(known.consume_from)
+    for queue in _queues(quorum=True):
+        known.setdefault(queue.name, queue)  # `add` would ask for the app's priorities, which quorum queues refuse
+    known.select(theirs)
 
 
 def _routes(theirs: Any, ours: dict[str, Any]) -> Any:

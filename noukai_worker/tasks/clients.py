@@ -6,10 +6,11 @@ They are made after the fork, on first use. All threads of a process share one: 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import noukai_sdk
 
-from ..errors import InvalidRequest
+from ..errors import CredentialMissing, InvalidRequest
 from ..settings import Settings
 
 _clients: dict[tuple[int, str], noukai_sdk.Noukai] = {}
@@ -17,12 +18,19 @@ _clients: dict[tuple[int, str], noukai_sdk.Noukai] = {}
 
 def check(settings: Settings) -> None:
     """Raise InvalidRequest if the SDK would refuse a key or the address of the service: at the start, not with the first run."""
-    names = [*settings.credentials, *(["default"] if settings.api_key else [])]
-    for name in names:
+    for text in refusals(settings):
+        raise InvalidRequest(text)
+
+
+def refusals(settings: Settings) -> Iterator[str]:
+    """What the SDK says against each key, or against the address of the service."""
+    for name in [*settings.credentials, *(["default"] if settings.api_key else [])]:
         try:
             noukai_sdk.Noukai(settings.key(name), env=settings.env, base_url=settings.base_url).close()
         except (ValueError, noukai_sdk.NoukaiError) as error:
-            raise InvalidRequest(f"credential {name!r}, or NOUKAI_BASE_URL: {error}") from None
+            yield f"credential {name!r}, or NOUKAI_BASE_URL: {error}"
+        except CredentialMissing:
+            yield f"credential {name!r}: its key is empty"
 
 
 def client(settings: Settings, credential: str) -> noukai_sdk.Noukai:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from ..settings import Settings
+from . import rabbitmq
 from .places import Place
 
 EXECUTE_QUEUE = "noukai.execute"
 STREAM_QUEUE = "noukai.stream"
+QUEUES = (EXECUTE_QUEUE, STREAM_QUEUE)
 
 VISIBILITY_TIMEOUT = 300
 """Seconds. A message that comes back while its run goes on does no harm (law 4); one that a dead worker held is wanted soon."""
@@ -59,19 +61,28 @@ def alone(settings: Settings) -> dict[str, Any]:
     """The whole configuration of the stand-alone app. Raises InvalidRequest if it has no broker."""
     broker, results = Place.of(settings.broker), Place.of(settings.results)
     needs = needed(settings)
-    return needs | {
-        "broker_url": broker.url,
-        "broker_transport_options": (redis_transport() if broker.redis else {}) | broker.options,
-        "broker_use_ssl": broker.tls or False,
-        "result_backend": results.url,
-        "result_backend_transport_options": needs["result_backend_transport_options"] | results.options,
-        "redis_backend_use_ssl": results.tls,
-        "task_default_queue": EXECUTE_QUEUE,
-        "task_serializer": "json",
-        "result_serializer": "json",
-        "accept_content": ["json"],
-        "enable_utc": True,
-        "timezone": "UTC",
-        "worker_hijack_root_logger": True,
-        "worker_redirect_stdouts": False,
-    }
+    return (
+        needs
+        | _broker(broker)
+        | {
+            "broker_url": broker.url,
+            "broker_use_ssl": broker.tls or False,
+            "result_backend": results.url,
+            "result_backend_transport_options": needs["result_backend_transport_options"] | results.options,
+            "redis_backend_use_ssl": results.tls,
+            "task_default_queue": EXECUTE_QUEUE,
+            "task_serializer": "json",
+            "result_serializer": "json",
+            "accept_content": ["json"],
+            "enable_utc": True,
+            "timezone": "UTC",
+            "worker_hijack_root_logger": True,
+            "worker_redirect_stdouts": False,
+        }
+    )
+
+
+def _broker(place: Place) -> dict[str, Any]:
+    if place.url and rabbitmq.spoken_at(place.url):
+        return rabbitmq.alone()
+    return {"broker_transport_options": (redis_transport() if place.redis else {}) | place.options}

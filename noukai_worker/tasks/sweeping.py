@@ -1,4 +1,4 @@
-"""Puts a sweeper into every Celery worker, as a step of its start."""
+"""Puts a sweeper and an usher into every Celery worker, as a step of its start."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from celery import bootsteps
 from celery.backends.base import DisabledBackend
+from celery.signals import worker_shutdown
 
 from .. import tools
 from ..errors import InvalidRequest
@@ -14,6 +15,7 @@ from ..settings import current
 from ..sweeper import Sweeper
 from . import clients, revoking
 from .dispatch import end, send
+from .usher import usher
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +49,10 @@ class Sweeping(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no t
             end=lambda ended: end(app, ended),
         )
         self._sweeper.start()
+        settings = current()
+        usher(app).tend({"default", *settings.credentials, *settings.limits})
+        # Only when the pool is empty: permits are given back until then.
+        worker_shutdown.connect(lambda **_: usher(app).stop(), weak=False, dispatch_uid="noukai-usher")
         revoking.listen(app)
 
     def stop(self, worker: Any) -> None:  # noqa: ARG002 - Celery's signature

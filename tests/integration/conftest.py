@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,15 +11,18 @@ from typing import Any
 import pytest
 import redis
 from celery import _state
+from kombu import pools
 
 from noukai_sdk.testing import FlowServer
 from noukai_sdk.testing.pytest_plugin import Servers
 from noukai_worker.runs import Entry, RunStore, RunView, operations, shared
 from noukai_worker.settings import Settings, adopt
 from noukai_worker.tasks import app as apps
+from noukai_worker.tasks import conf, rabbitmq
 from tests.support.cluster import CLUSTER, AsOneServer, Cluster, clustered
 from tests.support.leaks import immortal
 from tests.support.processes import RedisServer, Worker, until
+from tests.support.rabbitmq import RabbitServer
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +56,28 @@ def redis_url(redis_server: RedisServer, request: pytest.FixtureRequest) -> Iter
 
 
 @pytest.fixture(scope="session")
+def rabbit_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]:
+    server = RabbitServer(tmp_path_factory.mktemp("rabbitmq"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def broker_url(request: pytest.FixtureRequest) -> str | None:
+    """The broker that NOUKAI_TEST_BROKER names: `rabbitmq`, with empty queues; else that of the runs (None)."""
+    named = os.environ.get("NOUKAI_TEST_BROKER", "redis")
+    assert named in ("redis", "rabbitmq"), f"NOUKAI_TEST_BROKER={named}: redis or rabbitmq"
+    if named == "redis":
+        return None
+    server: RabbitServer = request.getfixturevalue("rabbit_server")
+    server.delete_queues(conf.EXECUTE_QUEUE, conf.STREAM_QUEUE)
+    return server.url
+
+
+@pytest.fixture(scope="session")
 def flow_server_process(noukai_servers: Servers) -> FlowServer:
     return noukai_servers()
 
@@ -79,9 +105,10 @@ class House:
 
     @property
     def env(self) -> dict[str, str]:
+        broker = {"NOUKAI_BROKER_URL": self.settings.broker_url} if self.settings.broker_url else {}
         return {
             "NOUKAI_REDIS_URL": self.settings.redis_url,
-            **({"NOUKAI_BROKER_URL": self.settings.broker_url} if self.settings.broker_url else {}),
+            **broker,
             **self.flow_server.env,
             "NOUKAI_WORKER_BACKOFF_BASE": "0.2",
         }
@@ -117,12 +144,17 @@ class House:
 
 @pytest.fixture
 def house(
-    redis_url: str, redis_server: RedisServer, flow_server: FlowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    redis_url: str,
+    redis_server: RedisServer,
+    broker_url: str | None,
+    flow_server: FlowServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[House]:
     for name in ("NOUKAI_API_KEY", "NOUKAI_ENV", "NOUKAI_BROKER_URL", "NOUKAI_RESULT_BACKEND"):
         monkeypatch.delenv(name, raising=False)
-    broker_url = redis_server.url if CLUSTER else None
-    settings = Settings(redis_url=redis_url, broker_url=broker_url, base_url=flow_server.base_url)
+    broker = broker_url or (redis_server.url if CLUSTER else None)
+    settings = Settings(redis_url=redis_url, broker_url=broker, base_url=flow_server.base_url)
     with installed(settings, flow_server, tmp_path) as house:
         yield house
 
@@ -151,7 +183,9 @@ def _enqueuing(settings: Settings) -> Iterator[Any]:
         if app.backend.result_consumer._pubsub:
             app.backend.result_consumer.stop()
         app.backend.client.close()
+    rabbitmq.close(app)
     app.close()
+    pools.reset()  # another app's connections would believe that queues are still there
     shared(settings.redis_url).close()
     shared.cache_clear()
     apps._configured.clear()

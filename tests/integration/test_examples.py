@@ -1,4 +1,4 @@
-"""Every Python example of the README is run, as it stands, in a process of its own."""
+"""Every Python example of the README and of docs/runs.md is run, as it stands, in a process of its own."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ import pytest
 from tests.integration.conftest import House
 
 pytestmark = pytest.mark.integration
-README = (Path(__file__).parents[2] / "README.md").read_text()
-EXAMPLES = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "docs" / "runs.md"]
+EXAMPLES = [
+    example
+    for page in PAGES
+    for example in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+]
 
 
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) == 6
+    assert len(EXAMPLES) >= 8
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))

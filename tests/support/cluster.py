@@ -157,7 +157,7 @@ class AsOneServer:
 
 
 def _part(key: str, member: str) -> str:
-    return keys.sharded(key, keys.shard(member))
+    return keys.sharded(key, keys.shard(member)) if keys.shared(key) else key
 
 
 def _parts(key: str) -> list[str]:

@@ -122,13 +122,13 @@ class Server:
 class Tunnel(Server):
     """A proxy that connects whoever asks with the server at `port`; without one it takes the request and says nothing."""
 
-    def __init__(self, port: int | None) -> None:
-        super().__init__()
+    def __init__(self, port: int | None, *, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(tls=tls)
         self._target = port
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}"
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with self._held(writer), contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):

@@ -10,6 +10,7 @@ from noukai_worker.settings import UNPREFIXED, Settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+BROKERS = (ROOT / "docs" / "brokers.md").read_text()
 
 
 def test_every_setting_is_in_the_table_with_its_default() -> None:
@@ -27,12 +28,14 @@ def test_every_setting_is_in_the_table_with_its_default() -> None:
 def test_every_celery_setting_of_ours_is_one_that_celery_knows() -> None:
     from celery.app.defaults import NAMESPACES, flatten
 
-    from noukai_worker.tasks import conf
+    from noukai_worker.tasks import conf, rabbitmq
 
     known = {name for name, _ in flatten(NAMESPACES)}
-    assert set(conf.alone(Settings())) <= known
+    assert set(conf.alone(Settings())) | set(rabbitmq.alone()) <= known
     for name in conf.needed(Settings()):
         assert name == "task_routes" or f"`{name}`" in README
+    for name in rabbitmq.alone():
+        assert f"`{name}`" in BROKERS
 
 
 def test_every_dependency_is_in_the_table_and_no_other() -> None:

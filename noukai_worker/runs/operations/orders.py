@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,7 +34,8 @@ def cancel(run_id: str, *, reason: str | None = None) -> Operation[Cancelled]:
 
 
 def resume(run_id: str, *, position: int, results: Sequence[Mapping[str, Any]], pickup: float) -> Operation[Unsent]:
-    """Queue a paused run again with what it waits for; `position` is that of its `run.paused` entry. Once: a second answer raises.
+    """Queue a paused run again with what it waits for; `position` is that of its `run.paused` entry. Once: a second answer raises,
+    but this operation itself may be repeated.
 
     Its message is the caller's to send, within `pickup` seconds. Raises RunNotFound, RunExpired, RunNotPaused.
     """
@@ -47,7 +49,12 @@ def resume(run_id: str, *, position: int, results: Sequence[Mapping[str, Any]], 
 
     data = to_json({"tool_call_ids": [result.get("toolCallId") for result in results]})
     return Operation(
-        "resume", write_keys(run_id), (run_id, position, to_json(results), ms(pickup), data), decode, run_id, ms(pickup)
+        "resume",
+        write_keys(run_id),
+        (run_id, position, to_json(results), ms(pickup), data, _order()),
+        decode,
+        run_id,
+        ms(pickup),
     )
 
 
@@ -55,7 +62,7 @@ def redrive(run_id: str, *, pickup: float) -> Operation[Unsent]:
     """Queue a failed run again, under its id, with all its attempts and its age anew; it goes on at its checkpoint.
 
     Its terminal entry is replaced by `run.retrying` under the same number, so that the log has one end again (law 2). The message
-    is the caller's to send, within `pickup` seconds. Raises RunNotFound, RunExpired, RunNotFailed.
+    is the caller's to send, within `pickup` seconds. This operation may be repeated. Raises RunNotFound, RunExpired, RunNotFailed.
     """
 
     def decode(answer: Any) -> Unsent:
@@ -65,4 +72,9 @@ def redrive(run_id: str, *, pickup: float) -> Operation[Unsent]:
             raise RunNotFailed(run_id, text(answer[1]))
         return Unsent(run_id, RunRequest.stored(answer[1]), text(answer[2]))
 
-    return Operation("redrive", write_keys(run_id), (run_id, ms(pickup)), decode, run_id, ms(pickup))
+    return Operation("redrive", write_keys(run_id), (run_id, ms(pickup), _order()), decode, run_id, ms(pickup))
+
+
+def _order() -> str:
+    # The client of Redis repeats what was not answered; that is not somebody else's order.
+    return uuid.uuid4().hex

@@ -32,6 +32,7 @@ def show(run_id: str) -> Operation[RunView]:
         existing(run_id, text(answer[0]))
         fields = dict(pairs(answer[1]))
         deadline = int(fields["deadline"])
+        request = from_json(fields["request"])
         return RunView(
             id=run_id,
             flow=text(fields["flow"]),
@@ -45,9 +46,10 @@ def show(run_id: str) -> Operation[RunView]:
             step_index=int(fields["step_index"]),
             step_count=int(fields["step_count"]) if "step_count" in fields else None,
             execution_id=text(fields["execution_id"]) if "execution_id" in fields else None,
-            metadata=from_json(fields["request"]).get("metadata") or {},
+            metadata=request.get("metadata") or {},
             last=parse_entry(answer[2]),
             token=text(fields["token"]),
+            credential=request.get("credential", "default"),
         )
 
     return Operation("show", read_keys(run_id), (), decode)
@@ -64,6 +66,11 @@ def peek(run_id: str) -> Operation[RunView | None]:
             return None
 
     return Operation(shown.script, shown.keys, shown.args, decode)
+
+
+def state(run_id: str) -> Operation[State | None]:
+    """The state that a run is in; None if it is gone."""
+    return Operation("state", read_keys(run_id), (), lambda answer: State(text(answer)) if answer else None)
 
 
 def read(run_id: str, *, after: int, limit: int) -> Operation[Page]:

@@ -51,6 +51,15 @@ def unsent(run_id: str, *, pickup: float) -> Operation[None]:
     return Operation("unsent", write_keys(run_id), (run_id, ms(pickup)), lambda _: None, run_id, ms(pickup))
 
 
+def turn(run_id: str, *, pickup: float) -> Operation[Unsent | None]:
+    """It is a waiting run's turn: its message is the caller's to send, within `pickup` seconds. None if it is not queued."""
+
+    def decode(answer: Any) -> Unsent | None:
+        return Unsent(run_id, RunRequest.stored(answer[1]), text(answer[2])) if text(answer[0]) == "publish" else None
+
+    return Operation("turn", write_keys(run_id), (run_id, ms(pickup)), decode, run_id, ms(pickup))
+
+
 def _all_due(answers: list[Any]) -> Any:
     nearest = [answer[1] for answer in answers if answer[1] >= 0]
     run_ids = [run_id for answer in answers for run_id in answer[0]]

@@ -21,13 +21,17 @@ class Script:
 
 @cache
 def load(name: str, *, mirrored: bool = False) -> Script:
-    """The script in the file `<name>.lua`; `mirrored` is the form of a writing script for a cluster (`mirrored.lua`)."""
+    """The script in the file `<name>.lua`; those of a gate share `gate.lua`, too.
+
+    `mirrored` is the form of a writing script for a cluster (`mirrored.lua`).
+    """
     body = _read(name)
     if mirrored:
         body = _read("mirrored").replace("-- SCRIPT\n", body)
     # A cluster carries a plain message to every node, a sharded one only to that of the run.
     publish = f"local PUBLISH = '{'SPUBLISH' if mirrored else 'PUBLISH'}'"
-    text = "\n".join((_tables(), publish, _read("prelude"), body))
+    shared = [_read("gate")] if name.startswith("gate_") else []
+    text = "\n".join((_tables(), publish, _read("prelude"), *shared, body))
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 

@@ -26,7 +26,7 @@ def test_a_killed_streaming_worker_costs_seconds_and_no_finished_step(
     house: House, record_property: Callable[[str, object], None]
 ) -> None:
     victim = house.worker("stream")
-    parameters = {"steps": 6, "events": 10, "interval": 0.05, "bytes": 60}
+    parameters = {"steps": 6, "events": 10, "interval": 0.1, "bytes": 60}
     runs = [enqueue("acme/demo/load", message=f"run {n}", parameters=parameters) for n in range(50)]
     until(lambda: all(house.view(run.id).step_index >= 1 for run in runs), "every run has finished a step")
     house.worker("stream")

@@ -39,8 +39,9 @@ from noukai_sdk import (
 )
 from noukai_sdk._http import senders
 from noukai_sdk._http.connections import Pool, present
+from noukai_sdk._http.lines import ForeignLine
 from noukai_sdk._interruption import Watch
-from tests.support.sockets import HEAD, Call, Server, never
+from tests.support.sockets import HEAD, Call, Server, Tunnel, never
 
 RESULT = json.dumps({"status": "completed", "result": 1, "flowId": "F", "blockCount": 1}).encode()
 PAUSED = json.dumps(
@@ -460,6 +461,51 @@ def test_over_tls(tls_server: Server, call: Any) -> None:
         assert caller.interrupted().sent is True
         assert tls_server.closed.acquire(timeout=10)
         check_the_pool(client, tls_server)
+
+
+@pytest.mark.parametrize("is_secret", [False, True], ids=["http", "https"])
+def test_through_a_proxy(authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, is_secret: bool) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1", "noukai.invalid").configure_cert(tls)
+    with Server(tls=tls) as far, Tunnel(far.port, tls=tls if is_secret else None) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        with Noukai("nk_x", base_url="https://noukai.invalid/api/v1", max_connections=1, max_retries=0) as client:
+            half = answer_half(far, *BODY)
+            caller = Caller(lambda: execute(client))
+            assert half.came.acquire(timeout=10)
+            until(lambda: caller.waits_for("Line"))
+            assert caller.interrupted().sent is True
+            assert far.closed.acquire(timeout=10)
+            check_the_pool(client, far)
+
+
+def test_a_connection_of_http_2_is_left_to_the_other_calls() -> None:
+    ours, theirs = socket.socketpair()
+
+    class TLS:
+        def __init__(self, protocol: str) -> None:
+            self._protocol = protocol
+
+        def selected_alpn_protocol(self) -> str:
+            return self._protocol
+
+    class Stream:
+        """What httpx gives of a connection."""
+
+        def __init__(self, tls: TLS | None) -> None:
+            self.get_extra_info = {"ssl_object": tls, "socket": ours}.get
+
+    with ours, theirs:
+        theirs.settimeout(10)
+        shared = ForeignLine(Stream(TLS("h2")))
+        shared.end()
+        assert not shared.was_shut
+        ours.send(b"x")
+        assert theirs.recv(1) == b"x"
+        own = ForeignLine(Stream(TLS("http/1.1")))
+        own.end()
+        assert own.was_shut
+        assert theirs.recv(1) == b""
 
 
 def test_sending() -> None:

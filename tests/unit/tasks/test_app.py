@@ -11,6 +11,7 @@ from noukai_worker.errors import InvalidRequest
 from noukai_worker.settings import Settings, adopt
 from noukai_worker.tasks import app as apps
 from noukai_worker.tasks import clients, conf
+from noukai_worker.tasks.declaring import Declaring
 from noukai_worker.tasks.sweeping import Sweeping
 
 
@@ -62,6 +63,41 @@ def test_each_queue_of_the_stand_alone_app_has_an_exchange_of_its_own() -> None:
     assert [(queue.name, queue.exchange.name, queue.routing_key) for queue in queues] == [
         (name, name, name) for name in (conf.EXECUTE_QUEUE, conf.STREAM_QUEUE)
     ]
+
+
+RABBITMQ = "amqp://broker.invalid//"
+
+
+def test_on_rabbitmq_both_queues_are_quorum_queues() -> None:
+    for app in (
+        apps.build(Settings(broker_url=RABBITMQ)),
+        apps.configure(Celery("shop", set_as_current=False, broker=RABBITMQ), Settings()),
+    ):
+        queues = [app.amqp.queues[name] for name in conf.QUEUES]
+        assert {queue.queue_arguments["x-queue-type"] for queue in queues} == {"quorum"}
+        assert {queue.exchange.type for queue in queues} == {"topic"}
+        assert app.conf.broker_channel_error_retry is True
+        assert app.conf.worker_enable_prefetch_count_reduction is False
+        assert Declaring in app.steps["worker"]
+
+
+def test_an_applications_workers_consume_from_our_queues_only_when_told() -> None:
+    app = Celery("shop", set_as_current=False, broker=RABBITMQ)
+    app.conf.task_queue_max_priority = 9
+    for _ in range(2):
+        apps.configure(app, Settings())
+    assert set(app.amqp.queues.consume_from) == {"celery"}
+    app.amqp.queues.select("noukai.stream")
+    (ours,) = app.amqp.queues.consume_from.values()
+    assert ours.queue_arguments["x-queue-type"] == "quorum"
+    assert "x-max-priority" not in ours.queue_arguments, "quorum queues refuse it"
+
+
+def test_rabbitmqs_settings_stay_with_rabbitmq() -> None:
+    app = apps.configure(Celery("shop", set_as_current=False, broker="memory://"), Settings())
+    assert app.conf.broker_channel_error_retry is False
+    assert Declaring not in app.steps["worker"]
+    assert apps.build(Settings()).conf.broker_transport_options["visibility_timeout"] == conf.VISIBILITY_TIMEOUT
 
 
 def test_a_key_never_reaches_celerys_configuration() -> None:
