@@ -154,7 +154,7 @@ from celery import Celery
 from noukai_worker import Settings, configure
 
 settings = Settings()
-app = configure(Celery("shop", broker=settings.broker, backend=settings.redis_url))
+app = configure(Celery("shop", broker=settings.broker, backend=settings.results))
 """
 
 

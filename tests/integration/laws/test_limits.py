@@ -13,6 +13,7 @@ import pytest
 from noukai_worker import Run, enqueue, limits
 from noukai_worker.runs import Mode, State
 from tests.integration.conftest import House
+from tests.support.cluster import CLUSTER
 from tests.support.processes import until
 
 pytestmark = pytest.mark.integration
@@ -105,14 +106,17 @@ def test_a_429_storm_stops_everybody_and_ends_gently(
     stormy = [request["at"] for request in requests if request["status"] == 429]
     over = stormy[0] + 4.0
     begun = sorted(moment(entry.at) for run in runs for entry in house.log(run.id) if entry.type == "run.started")
-    late = [round(at - stormy[0], 3) for at in begun if stormy[0] + 0.2 < at < over]
+    under_way = 1.5 if CLUSTER else 0.2  # on a cluster what comes before the word of the pause takes three trips a run
+    late = [round(at - stormy[0], 3) for at in begun if stormy[0] + under_way < at < over]
     after = [at for at in calls(house) if at >= over]
     seconds = per_second(after, over)
     record_property("calls_per_second_after_the_pause", seconds)
     last = max(stormy) - stormy[0]
     print(f"\n{mode}: {len(stormy)} calls were on their way, for {last:.2f} s; none during the pause; then {seconds}")  # noqa: T201 - figures for the README
     assert late == [], "nothing begins during the pause"
-    assert [at for at in calls(house) if stormy[0] + 1.0 < at < over] == [], "and nothing arrives that had begun before"
+    assert [at for at in calls(house) if stormy[0] + under_way + 0.8 < at < over] == [], (
+        "and nothing arrives that had begun before"
+    )
     assert after[0] - over < 2.0
     assert all(now <= 4 * 2**n + 2 for n, now in enumerate(seconds)), "few in the first second, then twice as many"
     assert sum(house.view(run.id).attempt == 1 for run in runs) >= len(runs) - len(stormy), "who waits has no attempt"
