@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .client import Run, acancel, aenqueue, aresume, cancel, enqueue, recent, resume, show
+    from .client import Run, acancel, aenqueue, aresume, cancel, enqueue, lift_pause, limits, recent, resume, show
     from .dead_runs import Redriven, adead, aredrive, aredrive_all, dead, redrive, redrive_all
     from .runs import Entry, RunView, State
     from .settings import Settings
@@ -49,6 +49,8 @@ __all__ = [
     "enqueue",
     "execute_flow",
     "job_flow",
+    "lift_pause",
+    "limits",
     "recent",
     "redrive",
     "redrive_all",
@@ -75,6 +77,8 @@ _ROOMS = {
     "configure": "tasks.app",
     "dead": "dead_runs",
     "enqueue": "client",
+    "lift_pause": "client",
+    "limits": "client",
     "execute_flow": "tasks.execute",
     "job_flow": "tasks.job",
     "recent": "client",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .errors import InvalidRequest, RunCancelled, RunFailed, RunNotPaused
 from .runs import Mode, RunRequest, RunView, State, ToolResults, operations, shared
+from .runs.answers import GateView
+from .runs.operations import Gate
+from .runs.operations.gates import ROOMS
 from .runs.tool_results import fitted
 from .runs.tool_results import read as read_results
 from .settings import current
@@ -66,6 +69,7 @@ def enqueue(
     delay: float | None = None,
     priority: int | None = None,
     credential: str = "default",
+    tenant: str | None = None,
     metadata: dict[str, Any] | None = None,
     **others: Any,
 ) -> Run:
@@ -73,7 +77,8 @@ def enqueue(
 
     flow: `org/project/slug`. mode: `stream` relays every event of the flow, `execute` is one blocking call. idempotency_key: two
     calls with one key give one run for as long as it is kept. delay: seconds until it is due. priority: Celery's, 0 to 9.
-    credential: the name of an API key in the workers' settings. metadata: your own notes, shown with the run.
+    credential: the name of an API key in the workers' settings. tenant: whose run it is;
+    the tenants of a credential take turns. metadata: your own notes, shown with the run.
     others: `block_overrides`, `input_overrides`, `attachments`, `tools`, `tool_choice`, `session_id`, `timeout`, `max_attempts`,
     `max_age`, `on_unknown_outcome`; see `RunRequest`.
 
@@ -90,6 +95,7 @@ def enqueue(
         mode=mode,
         version=version,
         credential=credential,
+        tenant=tenant,
         metadata=metadata,
         **others,
     )
@@ -165,6 +171,30 @@ def recent(limit: int = 50, state: State | None = None) -> list[RunView]:
         views = (store.perform(operations.peek(run_id)) for run_id in ids)
         found += [view for view in views if view is not None and state in (None, view.state)]
     return found[:limit]
+
+
+def limits(*credentials: str) -> list[GateView]:
+    """What waits, what runs and what is paused, for each credential: those named, or all that this process' settings know.
+
+    Raises StoreUnavailable.
+    """
+    settings = current()
+    names = credentials or sorted({"default", *settings.credentials, *settings.limits})
+    store = shared(settings.redis_url)
+    found: list[GateView] = []
+    for name in names:
+        rooms = [store.perform(operations.look(Gate(name, room, settings.retention))) for room in ROOMS]
+        waiting = {kind: lines for view in rooms for kind, lines in view.waiting.items()}
+        sent = {kind: number for view in rooms for kind, number in view.sent.items()}
+        found.append(replace(rooms[0], waiting=waiting, sent=sent))
+    return found
+
+
+def lift_pause(credential: str = "default") -> None:
+    """End the pause that the service asked for; what waits begins. Raises StoreUnavailable."""
+    settings = current()
+    gate = Gate(credential, "stream", settings.retention)
+    shared(settings.redis_url).perform(operations.pause(gate, 0))
 
 
 def _result(run_id: str, view: RunView) -> Any:

@@ -39,9 +39,9 @@ class Redriven:
 
 
 def dead(
-    limit: int = 50, *, flow: str | None = None, code: str | None = None, since: Since | None = None
+    limit: int | None = 50, *, flow: str | None = None, code: str | None = None, since: Since | None = None
 ) -> list[RunView]:
-    """The runs that failed and are kept, those that failed last first, at most `limit`; each tells its `failure`.
+    """The runs that failed and are kept, those that failed last first, at most `limit` (None: all); each tells its `failure`.
 
     flow: only runs of `org/project/slug`. code: only those that failed with it. since: only those that failed then or later (see
     `Since`). Raises InvalidRequest, StoreUnavailable.
@@ -50,7 +50,7 @@ def dead(
 
 
 async def adead(
-    limit: int = 50, *, flow: str | None = None, code: str | None = None, since: Since | None = None
+    limit: int | None = 50, *, flow: str | None = None, code: str | None = None, since: Since | None = None
 ) -> list[RunView]:
     """`dead`, for event loops."""
     return await asyncio.to_thread(dead, limit, flow=flow, code=code, since=since)
@@ -66,7 +66,7 @@ def redrive(run_id: str) -> Run:
     store, app = shared(current().redis_url), apps.current()
     view = store.perform(operations.show(run_id))
     unsent = store.perform(operations.redrive(run_id, pickup=current().pickup))
-    dispatch.forget_end(app, run_id)
+    dispatch.forget_end(app, unsent)
     dispatch.go_on(app, unsent)
     return Run(run_id, view.token, new=False, position=view.position - 1)
 

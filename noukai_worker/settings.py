@@ -4,18 +4,63 @@ from __future__ import annotations
 
 from functools import cache
 from typing import Annotated, Literal
-from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from .errors import CredentialMissing, InvalidRequest
+from .redis_url import Kind, RedisUrl
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
+UNPREFIXED = ("redis_url", "broker_url", "result_backend", "api_key", "env", "base_url")
+"""Settings whose variables begin with NOUKAI_, not NOUKAI_WORKER_."""
+
+
+class Limit(BaseModel):
+    """What may be done with one credential at a time, by all workers together; None for as much as the workers can."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    concurrency: int | None = Field(None, ge=1)
+    """Runs at once."""
+    rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Runs that begin in a second."""
+
+
+UNLIMITED = Limit()
+
+
 def _named(name: str) -> AliasChoices:
     return AliasChoices(name.removeprefix("NOUKAI_").lower(), name)
+
+
+def _redis_url(url: str) -> str:
+    RedisUrl.parse(url)
+    return url
+
+
+def _celery_url(url: str | None) -> str | None:
+    # Whatever else Celery knows (amqp, sqs …) is Celery's to judge.
+    if url and url.startswith(("redis", "unix")) and RedisUrl.parse(url).kind is Kind.CLUSTER:
+        raise InvalidRequest(
+            "Celery cannot work on a Redis Cluster: name a plain Redis, Sentinels or (a broker) RabbitMQ"
+        )
+    return url
+
+
+RedisAddress = Annotated[str, AfterValidator(_redis_url)]
+CeleryAddress = Annotated[str | None, AfterValidator(_celery_url)]
 
 
 class Settings(BaseSettings):
@@ -25,15 +70,12 @@ class Settings(BaseSettings):
         env_prefix="NOUKAI_WORKER_", frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True
     )
 
-    redis_url: str = Field(
-        "redis://127.0.0.1:6379/0",
-        pattern=r"^(redis|rediss|unix)://",
-        repr=False,
-        validation_alias=_named("NOUKAI_REDIS_URL"),
-    )
-    """Where runs live: a Redis or Valkey server (redis://, rediss:// or unix://)."""
-    broker_url: str | None = Field(None, repr=False, validation_alias=_named("NOUKAI_BROKER_URL"))
-    """Celery's broker; the server of `redis_url` unless given."""
+    redis_url: RedisAddress = Field("redis://127.0.0.1:6379/0", repr=False, validation_alias=_named("NOUKAI_REDIS_URL"))
+    """Where runs live: a Redis or Valkey server, Sentinels or a cluster (redis_url.py)."""
+    broker_url: CeleryAddress = Field(None, repr=False, validation_alias=_named("NOUKAI_BROKER_URL"))
+    """Celery's broker; that of `redis_url` unless given, or unless that is a cluster."""
+    result_backend: CeleryAddress = Field(None, repr=False, validation_alias=_named("NOUKAI_RESULT_BACKEND"))
+    """Where Celery keeps results; that of `redis_url`, or the broker if that is a cluster. Runs do not depend on it."""
     api_key: SecretStr | None = Field(None, validation_alias=_named("NOUKAI_API_KEY"))
     """The key of the credential named `default`. Workers need it, enqueuers and readers do not."""
     env: Literal["dev", "development", "production"] | None = Field(None, validation_alias=_named("NOUKAI_ENV"))
@@ -43,6 +85,8 @@ class Settings(BaseSettings):
 
     credentials: dict[str, SecretStr] = {}
     """Further API keys by name, as a JSON object."""
+    limits: dict[str, Limit] = {}
+    """Limits by the name of the credential, as a JSON object. Workers need them, enqueuers do not."""
     retention: Seconds = 86_400.0
     """How long a run and its log are kept after its last change."""
     failed_retention: Seconds = 604_800.0
@@ -87,6 +131,13 @@ class Settings(BaseSettings):
     """Entries held for a slow reader before it has to read from the log."""
     web_open: bool = False
     """Reading needs no token. For development: refused unless the web process listens on loopback."""
+    operator_token: Annotated[SecretStr, Field(min_length=16)] | None = None
+    """What operators send to list and redrive failed runs over HTTP; without it the web process has no such routes."""
+
+    @field_validator("operator_token", mode="before")
+    @classmethod
+    def _unset(cls, value: object) -> object:
+        return value or None  # what an unset variable looks like in a compose file
 
     @field_validator("include", mode="before")
     @classmethod
@@ -100,8 +151,22 @@ class Settings(BaseSettings):
 
     @property
     def broker(self) -> str:
-        """The broker's URL."""
-        return self.broker_url or self.redis_url
+        """The broker's URL. Raises InvalidRequest if runs live on a cluster and no broker is named."""
+        if self.broker_url:
+            return self.broker_url
+        if RedisUrl.parse(self.redis_url).kind is Kind.CLUSTER:
+            raise InvalidRequest(
+                "NOUKAI_BROKER_URL: Celery cannot work on a Redis Cluster; name a plain Redis or RabbitMQ"
+            )
+        return self.redis_url
+
+    @property
+    def results(self) -> str | None:
+        """The URL of Celery's result backend; None if there is no server that could be one."""
+        if self.result_backend:
+            return self.result_backend
+        places = (url for url in (self.redis_url, self.broker_url) if url and url.startswith(("redis", "unix")))
+        return next((url for url in places if RedisUrl.parse(url).kind is not Kind.CLUSTER), None)
 
     def key(self, credential: str) -> str:
         """The API key of a credential. Raises CredentialMissing."""
@@ -113,10 +178,11 @@ class Settings(BaseSettings):
         return secret.get_secret_value()
 
 
-def address(url: str) -> str:
-    """A server's URL as it may be shown: without user and password."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
+_REMEDIES = {
+    "credentials": 'write a JSON object of names and keys, {"name": "nk_..."}',
+    "limits": 'write a JSON object of names and limits, {"default": {"concurrency": 10, "rate": 5}}',
+    "operator_token": "use 16 characters or more, at random",
+}
 
 
 @cache
@@ -124,16 +190,15 @@ def from_environment() -> Settings:
     """The settings of this process, read from its environment once. Raises InvalidRequest naming the variable."""
     try:
         return Settings()
-    except SettingsError:
-        raise InvalidRequest(
-            'NOUKAI_WORKER_CREDENTIALS: write a JSON object of names and keys, {"name": "nk_..."}'
-        ) from None
+    except SettingsError as error:
+        name = "limits" if '"limits"' in str(error) else "credentials"
+        raise InvalidRequest(f"NOUKAI_WORKER_{name.upper()}: {_REMEDIES[name]}") from None
     except ValidationError as error:
         first = error.errors()[0]
         field = str(first["loc"][0]) if first["loc"] else "settings"
-        plain = field in ("redis_url", "broker_url", "api_key", "env", "base_url")
+        plain = field in UNPREFIXED
         name = f"NOUKAI_{field.upper()}" if plain else f"NOUKAI_WORKER_{field.upper()}"
-        remedy = "write it as redis://host:port/0" if first["type"] == "string_pattern_mismatch" else first["msg"]
+        remedy = _REMEDIES.get(field, first["msg"].removeprefix("Value error, "))
         raise InvalidRequest(f"{name}: {remedy}") from None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from .errors import StoreUnavailable
@@ -37,6 +38,7 @@ class Sweeper(threading.Thread):
         self._send, self._end = send, end
         self._store = store or RunStore(settings.redis_url, answer_within=settings.answer_within)
         self._stopped = threading.Event()
+        self._patient_until = 0.0
 
     def run(self) -> None:
         """Sweep until stopped; nothing that one run or Redis does ends it."""
@@ -53,12 +55,22 @@ class Sweeper(threading.Thread):
     def sweep(self) -> float:
         """One round over everything that is overdue; the seconds until the next one."""
         seen = 0
+        away: StoreUnavailable | None = None
         while not self._stopped.is_set():
             found = self._store.perform(operations.due(_AT_ONCE, lease=self._settings.lease))
             for run_id in found.run_ids:
-                self._look_at(run_id, found.patient)
+                try:
+                    self._look_at(run_id, found.patient or time.monotonic() < self._patient_until)
+                except StoreUnavailable as error:
+                    # As `due` does for a whole server: when it is back, its workers get the chance to be heard.
+                    self._patient_until = time.monotonic() + self._settings.lease
+                    if not self._store.clustered:
+                        raise
+                    away = error
+            if away:
+                logger.warning("%s; its runs are looked after when it is back", away)
             seen += len(found.run_ids)
-            if len(found.run_ids) < _AT_ONCE or seen >= _A_ROUND:
+            if len(found.run_ids) < _AT_ONCE or seen >= _A_ROUND or away:
                 longest = self._settings.sweep_interval
                 return longest if found.next_in is None else min(longest, found.next_in + 0.001)
         return 0.0

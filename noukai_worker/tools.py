@@ -94,17 +94,28 @@ async def answer(
 
 async def _content(about: Call, call: Mapping[str, Any], limit: float) -> str:
     try:
-        async with asyncio.timeout(limit):
+        async with asyncio.timeout(limit) as within:
             return _text(await _result(about, _arguments(call)))
-    except TimeoutError:
-        logger.warning("run %s: the tool %s took more than %g s", about.run_id, about.name, limit)
-        return _error(f"the tool took more than {limit:g} s")
     except ToolFailed as error:
         return _error(str(error))
-    except Exception as error:
-        # What it says may hold secrets of this process; its kind does not.
-        logger.exception("run %s: the tool %s failed", about.run_id, about.name)
-        return _error(f"the tool failed: {type(error).__name__}")
+    except GeneratorExit:  # the loop is gone
+        raise
+    except BaseException as error:
+        if isinstance(error, asyncio.CancelledError) and _interrupted():
+            raise
+        failure = error
+    if within.expired():
+        logger.warning("run %s: the tool %s took more than %g s", about.run_id, about.name, limit)
+        return _error(f"the tool took more than {limit:g} s")
+    # What it says may hold secrets of this process; its kind does not.
+    logger.error("run %s: the tool %s failed", about.run_id, about.name, exc_info=failure)
+    return _error(f"the tool failed: {type(failure).__name__}")
+
+
+def _interrupted() -> bool:
+    """Whether it is the attempt that is cancelled, and not something that a function awaits."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _result(about: Call, arguments: Mapping[str, Any]) -> Any:
@@ -118,24 +129,27 @@ async def _result(about: Call, arguments: Mapping[str, Any]) -> Any:
 async def _in_thread(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
     # A thread of its own, as a daemon: nobody waits for a function that is over its limit, not even at exit.
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[Any] = loop.create_future()
+    future: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
     context = contextvars.copy_context()
 
     def settle(result: Any, error: BaseException | None) -> None:
         if not future.done():
-            future.set_exception(error) if error else future.set_result(result)
+            future.set_result((result, error))
 
     def work() -> None:
         result, error = None, None
         try:
             result = context.run(function, **arguments)
-        except Exception as failure:  # noqa: BLE001 - raised where the result is awaited
+        except BaseException as failure:  # noqa: BLE001 - raised where the result is awaited
             error = failure
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(settle, result, error)
 
     threading.Thread(target=work, name="noukai-tool", daemon=True).start()
-    return await future
+    result, error = await future
+    if error is not None:
+        raise error
+    return result
 
 
 def _name(call: Mapping[str, Any]) -> str:
@@ -155,12 +169,11 @@ def _arguments(call: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(result: Any) -> str:
-    if isinstance(result, str):
-        return result
     try:
-        return to_json(result, inf_nan_mode="null").decode()
-    except PydanticSerializationError as error:
+        written = to_json(result, inf_nan_mode="null").decode()
+    except (PydanticSerializationError, ValueError) as error:
         raise ToolFailed(f"the result is not JSON: {error}") from None
+    return result if isinstance(result, str) else written
 
 
 def _error(text: str) -> str:

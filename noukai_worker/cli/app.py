@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,7 +16,10 @@ from ..errors import InvalidRequest
 from ..runs import State
 from ..settings import current
 from . import local, watching
-from .screen import console
+from .dead import dead
+from .options import Json, RunId
+from .resuming import resume
+from .screen import console, print_json
 from .story import one_line
 
 # Newer typers carry a click of their own: the class is found from what typer itself exports.
@@ -28,8 +32,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
 Concurrency = Annotated[int | None, typer.Option(min=1, help="Runs at once.", show_default="the settings'")]
 LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR"],
@@ -183,6 +185,9 @@ def enqueue(
     credential: Annotated[
         str, typer.Option(metavar="NAME", help="The name of an API key in the workers' settings.")
     ] = "default",
+    tenant: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Whose run it is: the tenants of a credential take turns.")
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Watch it to its end.")] = False,
     as_json: Json = False,
 ) -> int:
@@ -197,11 +202,12 @@ def enqueue(
         idempotency_key=idempotency_key,
         delay=delay,
         credential=credential,
+        tenant=tenant,
     )
     if follow:
         return watching.follow(run.id, as_json=as_json)
     if as_json:
-        _print_json({"id": run.id, "position": run.position, "token": run.token, "new": run.new})
+        print_json({"id": run.id, "position": run.position, "token": run.token, "new": run.new})
         return 0
     typer.echo(run.id)
     if sys.stderr.isatty():
@@ -227,9 +233,11 @@ def show(run_id: RunId, *, as_json: Json = False) -> int:
 
     view = client.show(run_id)
     if as_json:
-        _print_json(view.public())
+        print_json(view.public())
     else:
         console().print(watching.card(view))
+        if remedy := watching.remedy(view):
+            typer.echo(remedy)
     return 0
 
 
@@ -246,7 +254,7 @@ def runs(
     found = client.recent(limit=limit, state=status)
     if as_json:
         for view in found:
-            _print_json(view.public())
+            print_json(view.public())
     else:
         watching.print_table(found)
     return 0
@@ -259,7 +267,7 @@ def cancel(run_id: RunId, *, as_json: Json = False) -> int:
 
     before = client.cancel(run_id)
     if as_json:
-        _print_json({"id": run_id, "status": State.CANCELLED, "was": before})
+        print_json({"id": run_id, "status": State.CANCELLED, "was": before})
     else:
         typer.echo(f"{one_line(run_id)} cancelled (it was {before})")
     return 0
@@ -281,6 +289,36 @@ def doctor(
     return examining.doctor(name, as_json=as_json, strict=strict)
 
 
+@app.command()
+def limits(
+    credential: Annotated[
+        list[str] | None, typer.Argument(metavar="[CREDENTIAL]…", help="Only these; otherwise all in the settings.")
+    ] = None,
+    *,
+    lift: Annotated[bool, typer.Option("--lift", help="End the pause that the service asked for.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Show what runs, what waits and what is paused, for each credential."""
+    from .. import client  # Celery takes its time
+
+    if lift:
+        if not credential:
+            raise InvalidRequest("--lift: name the credential whose pause is to end")
+        for name in credential:
+            client.lift_pause(name)
+    gates = client.limits(*(credential or ()))
+    if as_json:
+        for gate in gates:
+            print_json(asdict(gate))
+    else:
+        watching.print_gates(gates)
+    return 0
+
+
+app.command()(resume)
+app.add_typer(dead)
+
+
 def _need_a_key() -> None:
     settings = current()
     if not settings.credentials:
@@ -295,8 +333,3 @@ def _parameter(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except (ValueError, RecursionError):
         return name, value
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.buffer.write(json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
-    sys.stdout.buffer.flush()

@@ -131,7 +131,7 @@ class Story:
 
     def _retrying(self, data: Mapping[str, Any]) -> list[Line]:
         delay = data.get("delay") or 0
-        when = f"again in {delay:.1f} s" if delay else "again at once"
+        when = f"again in {delay:.1f} s" if delay else "redriven" if data.get("redriven") else "again at once"
         reason = f"{_plain(data.get('code'))}: {_plain(data.get('message'))}"
         return [Line(Tone.TROUBLE, f"attempt {self.attempt} ended: {reason}; {when}")]
 

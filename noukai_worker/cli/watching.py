@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..runs import Entry, RunView, State, rfc3339
+from ..runs.answers import GateView
 from .screen import JsonScreen, LiveScreen, PlainScreen, Screen, console
 from .story import one_line
 
@@ -72,6 +74,7 @@ def card(view: RunView) -> RenderableType:
         ("deadline", rfc3339(view.deadline) if view.deadline else None),
         ("execution", view.execution_id),
         ("metadata", view.metadata or None),
+        *(("waits for", f"{name}: {call}") for name, call in _calls(view)),
         ("failure", f"{view.failure.code}: {view.failure.message}" if view.failure else None),
         ("result", view.result),
     ]
@@ -82,28 +85,79 @@ def card(view: RunView) -> RenderableType:
     return table
 
 
+def remedy(view: RunView) -> str | None:
+    """The command that brings a run further that waits for a person, if it does."""
+    run_id = shlex.quote(one_line(view.id))
+    if view.failure:
+        return f"try it once more: noukai-worker dead redrive {run_id}"
+    if view.waiting_for is None:
+        return None
+    answers = [f"--result {shlex.quote(one_line(name) + '=CONTENT')}" for name, _ in _calls(view)]
+    return f"go on with it: noukai-worker resume {run_id} {' '.join(answers) or '--results FILE'}"
+
+
 def print_table(views: Sequence[RunView]) -> None:
     """Runs, one per row; to a pipe, one per line with tabs between."""
-    out = console()
     rows = [
         (view.id, view.state, f"{view.step_index}/{view.step_count}" if view.step_count else "", view.flow, view.mode,
          rfc3339(view.created_at))
         for view in views
     ]  # fmt: skip
+    styles = [_COLOURS.get(view.state, "") for view in views]
+    _print_rows(("run", "state", "steps", "flow", "mode", "enqueued"), rows, styles)
+
+
+def print_dead(views: Sequence[RunView]) -> None:
+    """Failed runs and why they failed, in the same way."""
+    rows = [
+        (view.id, view.failure.code, rfc3339(view.updated_at), str(view.attempt), view.flow, view.mode,
+         view.failure.message)
+        for view in views
+        if view.failure
+    ]  # fmt: skip
+    _print_rows(("run", "code", "failed", "attempts", "flow", "mode", "message"), rows, ["red"] * len(rows))
+
+
+def _print_rows(names: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str]) -> None:
+    """The second cell of a row has its style."""
+    out = console()
     if not out.is_terminal:
         for row in rows:
             sys.stdout.write("\t".join(map(one_line, row)) + "\n")
         sys.stdout.flush()
         return
-    table = Table("run", "state", "steps", "flow", "mode", "enqueued", box=None, header_style="dim")
-    for view, row in zip(views, rows, strict=True):
-        table.add_row(
-            *(
-                Text(one_line(cell), style=_COLOURS.get(view.state, "")) if n == 1 else Text(one_line(cell))
-                for n, cell in enumerate(row)
-            )
-        )
+    table = Table(*names, box=None, header_style="dim")
+    for row, style in zip(rows, styles, strict=True):
+        table.add_row(*(Text(one_line(cell), style=style if n == 1 else "") for n, cell in enumerate(row)))
     out.print(table if rows else Text("no runs", style="dim"))
+
+
+def _calls(view: RunView) -> list[tuple[str, str]]:
+    """The tool calls that a paused run waits for: ids, and what is called with what."""
+    calls = [call for call in view.waiting_for or () if isinstance(call, dict)]
+    functions = [call["function"] if isinstance(call.get("function"), dict) else {} for call in calls]
+    return [
+        (str(call.get("id")), f"{function.get('name')}({function.get('arguments', '')})")
+        for call, function in zip(calls, functions, strict=True)
+    ]
+
+
+def print_gates(gates: Sequence[GateView]) -> None:
+    """Credentials: a line for each, and one for each tenant that waits."""
+    for gate in gates:
+        limits = [f"at most {gate.concurrency} at once"] if gate.concurrency else []
+        limits += [f"{gate.rate:g} a second"] if gate.rate else []
+        text = f"{gate.credential}: {', '.join(limits) or 'no limits'}"
+        text += f"; {gate.held} running" if gate.concurrency else ""
+        text += f"; paused until {rfc3339(gate.paused_until)}" if gate.paused_until else ""
+        sys.stdout.write(one_line(text) + "\n")
+        for kind, lines in gate.waiting.items():
+            for tenant, number in sorted(lines.items(), key=lambda line: (-line[1], line[0])):
+                who = f"tenant {tenant}" if tenant else "no tenant"
+                sys.stdout.write(one_line(f"  {kind}: {number} waiting, {who}") + "\n")
+            if gate.sent.get(kind):
+                sys.stdout.write(f"  {kind}: {gate.sent[kind]} called\n")
+    sys.stdout.flush()
 
 
 def _style(name: str, view: RunView) -> str:

@@ -69,7 +69,7 @@ async def _play(show: Callable[[Act, Entry], None], log: Path, limit: float) -> 
                     grace=5.0,
                 ),
             ):
-                adopt(Settings(redis_url=ports.redis_url, broker_url=None))
+                adopt(Settings(redis_url=ports.redis_url, broker_url=None, result_backend=None))
                 last = await asyncio.gather(*(_watch(act, show) for act in ACTS))
         except TimeoutError:
             raise DemoOverdue(limit) from None

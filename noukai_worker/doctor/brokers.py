@@ -9,7 +9,7 @@ from typing import Any
 from celery import Celery
 from kombu import Connection
 
-from ..settings import address
+from ..redis_url import address
 from .facts import Broker, Server, Worker
 from .servers import WITHIN, examine
 

@@ -11,8 +11,10 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 from redis.retry import Retry
 
+from ..redis_url import Kind, RedisUrl
+from ..runs import connections
+from ..runs.connections import Node
 from ..runs.store import unavailable
-from ..settings import address
 from .facts import Server
 from .probe import Probed, probe
 
@@ -21,27 +23,39 @@ WITHIN = 3.0
 _PINGS = 5
 
 
-def connect(url: str) -> redis.Redis:
-    """A client for a look: patient for a moment, once. Raises ValueError for a URL that it cannot use."""
-    return redis.Redis.from_url(
+def connect(url: RedisUrl, node: Node | None = None) -> redis.Redis:
+    """A client for a look: patient for a moment, once. On a cluster, at one node. Raises ValueError for what it cannot use."""
+    pool = connections.pool(
         url,
+        node,
         protocol=2,  # HELLO, which 3 begins with, is one more command that may be denied
         socket_timeout=WITHIN,
         socket_connect_timeout=WITHIN,
         retry=Retry(NoBackoff(), 0),
     )
+    return redis.Redis.from_pool(pool)
 
 
 def look_at(url: str) -> Server:
-    """The server that keeps the runs. Raises nothing: what goes wrong is a fact."""
+    """The server that keeps the runs; of a cluster, the first of the named nodes that is in trouble, or the first.
+
+    Raises nothing: what goes wrong is a fact.
+    """
     try:
-        client = connect(url)
+        parsed = RedisUrl.parse(url)
+        clustered = parsed.kind is Kind.CLUSTER
+        seen = [_look_at(parsed, node, writes=not clustered) for node in (parsed.nodes if clustered else (None,))]
     except ValueError:  # its text, and what can be made of the URL, may hold a part of the password
         return Server(
             "NOUKAI_REDIS_URL", trouble="the URL cannot be read: percent-encode what is special in user and password"
         )
+    return next((server for server in seen if server.trouble), seen[0])
+
+
+def _look_at(url: RedisUrl, node: Node | None, *, writes: bool) -> Server:
+    client = connect(url, node)
     try:
-        return examine(client, address(url), writes=True)
+        return examine(client, f"{node[0]}:{node[1]}" if node else url.shown, writes=writes)
     finally:
         client.close()
 

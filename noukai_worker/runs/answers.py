@@ -100,6 +100,45 @@ class Cancelled:
 
 
 @dataclass(frozen=True, slots=True)
+class Admitted:
+    """The answer to `admit`: whether an attempt may begin. If not, its run waits for its turn."""
+
+    now: bool
+    permit: bool
+    """It has one of the credential's permits, to be renewed with the lease and given back."""
+    new: bool
+    """That permit is its own, not one that an earlier attempt of the run still has."""
+    others: bool
+    """Somebody waits: who begins, or ends, is to call the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The answer to `release`: the runs whose turn it is, and the seconds until there is something to do again (None: never)."""
+
+    run_ids: tuple[str, ...]
+    next_in: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class GateView:
+    """A credential's gate as it stands, for the rooms of all kinds of worker together."""
+
+    credential: str
+    concurrency: int | None
+    rate: float | None
+    """Runs that may begin in a second."""
+    paused_until: float | None
+    """Unix seconds; None if it is not paused."""
+    held: int
+    """Permits in use; only counted where concurrency is limited."""
+    waiting: dict[str, dict[str, int]]
+    """How many runs wait: kind of worker → tenant → number. Runs without a tenant are under the empty text."""
+    sent: dict[str, int]
+    """Runs that were called and are on their way to a worker: kind of worker → number."""
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """A stretch of a log. `last` is the log's last seq at that moment, `state` the run's."""
 

@@ -1,10 +1,17 @@
 """Names of everything that this project keeps in Redis.
 
 All keys of one run share a hash tag, `noukai:{<run id>}:…`, so on a Redis Cluster they live in one slot and one script may touch
-them all. The log and the channel are a public contract (docs/channel.md); the rest may change between versions.
+them all. What all runs share is one key on a single server, and on a cluster one in each of SHARDS slots.
+
+The log and the channel are a public contract (docs/channel.md); the rest may change between versions.
 """
 
 from __future__ import annotations
+
+from zlib import crc32
+
+SHARDS = 16
+"""Parts into which a cluster divides what all runs share. Never to be changed: each part would look for its runs in vain."""
 
 DEADLINES = "noukai:deadlines"
 """Sorted set: run id → the moment (Unix ms) at which somebody must look at it. Holds every run that is not finished."""
@@ -17,6 +24,21 @@ DEAD = "noukai:dead"
 
 SWEEP = "noukai:sweep"
 """Hash: when a sweeper last got through (Unix ms), and until when running attempts are given one more lease."""
+
+
+def shard(run_id: str) -> int:
+    """Which part of what all runs share a run belongs to, on a cluster."""
+    return crc32(run_id.encode()) % SHARDS
+
+
+def sharded(key: str, shard: int) -> str:
+    """One part of a key that all runs share; the parts with one number live in one slot."""
+    return f"noukai:{{shard:{shard}}}:{key.removeprefix('noukai:')}"
+
+
+def shared(key: str) -> bool:
+    """Whether a key is one that all runs share."""
+    return not key.startswith("noukai:{")
 
 
 def run(run_id: str) -> str:
@@ -42,3 +64,8 @@ def tombstone(run_id: str) -> str:
 def channel(run_id: str) -> str:
     """Pub/sub channel of the run's entries."""
     return f"noukai:{{{run_id}}}:events"
+
+
+def gate(credential: str, name: str) -> str:
+    """What decides when runs that use a credential may begin. All keys of one gate share a slot, which is not that of any run."""
+    return f"noukai:{{credential:{credential}}}:{name}"

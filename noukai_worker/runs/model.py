@@ -119,8 +119,8 @@ class Reply:
 
     continuation: dict[str, Any]
     """The data of the `run.paused` entry: which call to answer, in which execution."""
-    results: list[dict[str, Any]]
-    """Tool results as the service takes them (WIRE 3.2)."""
+    results: list[dict[str, Any]] | None = None
+    """Tool results as the service takes them (WIRE 3.2); None while the functions that are to give them run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +129,11 @@ class Failure:
 
     code: str
     message: str
+
+    def __post_init__(self) -> None:
+        # Others say it, and it must be written down: lone surrogates are not text.
+        for name in ("code", "message"):
+            object.__setattr__(self, name, getattr(self, name).encode(errors="replace").decode())
 
 
 @dataclass(frozen=True, slots=True)

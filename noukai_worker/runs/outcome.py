@@ -86,7 +86,7 @@ NOTHING = Progress()
 
 def answered(reply: Reply) -> Progress:
     """The write of a worker that has answered the flow's tool calls by itself; another one need not answer them again."""
-    ids = [result.get("toolCallId") for result in reply.results]
+    ids = [result.get("toolCallId") for result in reply.results or ()]
     return Progress([operations.entry(EntryType.RESUMED, {"tool_call_ids": ids})], reply=reply)
 
 
@@ -96,12 +96,12 @@ def too_many_rounds(limit: int) -> Failure:
 
 
 def readable(end: Outcome) -> Outcome:
-    """The same, or Failed for a result that JSON cannot hold (lone surrogates, nesting without end)."""
-    if isinstance(end, Completed):
+    """The same, or Failed for what JSON cannot hold (lone surrogates, nesting without end); it was paid for all the same."""
+    if isinstance(end, Completed | Paused):
         try:
-            to_json(end.result, inf_nan_mode="null")
+            to_json(end.result if isinstance(end, Completed) else end.continuation, inf_nan_mode="null")
         except (ValueError, RecursionError) as error:
-            return Failed(Failure("unreadable_result", f"the result is not JSON: {error}"))
+            return Failed(Failure("unreadable_result", f"the result is not JSON: {error}"), settled=False)
     return end
 
 

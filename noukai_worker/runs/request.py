@@ -43,6 +43,8 @@ class RunRequest(BaseModel):
     """Sent as a header: printable ASCII."""
     credential: Annotated[str, Field(pattern=_CREDENTIAL)] = "default"
     """The name of an API key in the workers' settings; never the key itself (law 10)."""
+    tenant: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    """Whose run it is: the tenants of a credential take turns. Printable characters."""
     metadata: dict[str, Any] | None = None
     """The enqueuer's own notes; shown with the run, never sent to the service."""
     timeout: Positive | None = None
@@ -57,6 +59,13 @@ class RunRequest(BaseModel):
     @classmethod
     def _number(cls, version: object) -> object:
         return int(version) if isinstance(version, str) and version.isascii() and version.isdecimal() else version
+
+    @field_validator("tenant")
+    @classmethod
+    def _printable(cls, tenant: str | None) -> str | None:
+        if tenant is not None and not tenant.isprintable():
+            raise ValueError("not printable")
+        return tenant
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -135,6 +144,7 @@ _REMEDIES = {
     "session_id": "use 1 to 200 printable ASCII characters",
     "version.str": 'use "production", "draft" or a number from 0',
     "version.int": 'use "production", "draft" or a number from 0',
+    "tenant": "use 1 to 64 printable characters",
     "credential": "use the name of a key in the workers' settings: letters, digits, dot, hyphen, underscore",
 }
 

@@ -1,4 +1,4 @@
-"""Performs operations on Redis: one at a time, blocking or awaiting; both stores are a connection and one method.
+"""Performs operations on Redis: one at a time, blocking, or many together, awaiting; on one server or on a cluster.
 
 The time limits here are for a server that does not answer. Redis being away is an error for whoever asks (StoreUnavailable);
 workers wait for it to come back.
@@ -6,75 +6,111 @@ workers wait for it to come back.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, TypeVar
 
-import hiredis
 import redis
 import redis.asyncio
-from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import NoBackoff
 from redis.exceptions import DataError, NoScriptError, RedisError, ResponseError
-from redis.retry import Retry
 
 from ..errors import StoreUnavailable
-from ..settings import address
-from . import scripts
+from ..redis_url import Kind, RedisUrl
+from . import connections, mirror
+from .cluster import FAILURES, AsyncCluster, Cluster
+from .connections import Node
+from .mirror import Call
 from .operations import Operation
+from .trips import Trips
 
 T = TypeVar("T")
 
 _ANSWER_WITHIN = 10.0
-_CONNECT_WITHIN = 5.0
 _CONNECTIONS = 16
-_PROGRESS = 16
 
 
 class RunStore:
-    """Runs in Redis, for threads. Give it a URL, or a client of your own (bytes, not decoded)."""
+    """Runs in Redis, for threads. Give it a URL, or a client of your own (bytes, not decoded) of a single server."""
 
     def __init__(self, url: str, *, answer_within: float = _ANSWER_WITHIN, client: redis.Redis | None = None) -> None:
-        self.address = address(url)
-        self.client = client or redis.Redis.from_pool(
-            redis.BlockingConnectionPool.from_url(
-                url,
-                max_connections=_CONNECTIONS,
-                timeout=answer_within,
-                socket_timeout=answer_within,
-                socket_connect_timeout=_CONNECT_WITHIN,
-                retry=Retry(NoBackoff(), 1),
-            )
-        )
+        parsed = RedisUrl.parse(url)
+        self.address = parsed.shown
+        self._cluster: Cluster | None = None
+        if parsed.kind is Kind.CLUSTER:
+            self._cluster = Cluster(parsed, answer_within)
+        else:
+            limits: dict[str, Any] = {
+                "max_connections": _CONNECTIONS,
+                "timeout": answer_within,
+                "socket_timeout": answer_within,
+            }
+            self._server = _Server(client or redis.Redis.from_pool(connections.pool(parsed, **limits)))
 
     def perform(self, operation: Operation[T]) -> T:
         """Carry out one operation. Raises StoreUnavailable, and what the operation raises."""
-        script = scripts.load(operation.script)
-        arguments = (*operation.keys, *operation.args)
-        try:
-            try:
-                answer = self.client.evalsha(script.sha, len(operation.keys), *arguments)
-            except NoScriptError:
-                answer = self.client.eval(script.text, len(operation.keys), *arguments)
-        except (RedisError, OSError) as error:
-            if _is_bug(error):
-                raise
-            raise unavailable(self.address, error) from error
+        answer = (
+            _carried_out(operation, self._cluster) if self._cluster else self._server.make_one(mirror.only(operation))
+        )
+        if isinstance(answer, Exception):
+            if _is_bug(answer):
+                raise answer
+            raise unavailable(self.address, answer) from answer
         return operation.decode(answer)
+
+    @property
+    def clustered(self) -> bool:
+        """Whether one run may be out of reach while others are not."""
+        return self._cluster is not None
+
+    def node(self, key: str) -> Node | None:
+        """The node of a cluster that has a key or a sharded channel; None for a single server. Raises StoreUnavailable."""
+        try:
+            return self._cluster.node(key) if self._cluster else None
+        except FAILURES as error:
+            raise unavailable(self.address, error) from error
+
+    def misplaced(self) -> None:
+        """A node that `node` named turned out to be the wrong one. Raises StoreUnavailable."""
+        try:
+            if self._cluster:
+                self._cluster.misplaced()
+        except FAILURES as error:
+            raise unavailable(self.address, error) from error
 
     def ping(self) -> None:
         """Raises StoreUnavailable if Redis does not answer."""
         try:
-            self.client.ping()
-        except (RedisError, OSError) as error:
+            (self._cluster or self._server).ping()
+        except FAILURES as error:
             raise unavailable(self.address, error) from error
 
     def close(self) -> None:
         """Close the connections."""
-        self.client.close()
+        (self._cluster or self._server).close()
+
+
+class _Server:
+    """One server, or whichever the Sentinels name."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def make_one(self, call: Call) -> Any:
+        words: tuple[Any, ...] = (len(call.keys), *call.keys, *call.args)
+        try:
+            try:
+                return self._client.evalsha(call.script.sha, *words)
+            except NoScriptError:
+                return self._client.eval(call.script.text, *words)
+        except (RedisError, OSError) as error:
+            return error
+
+    def ping(self) -> None:
+        self._client.ping()
+
+    def close(self) -> None:
+        self._client.close()
 
 
 class AsyncRunStore:
@@ -83,18 +119,19 @@ class AsyncRunStore:
     def __init__(
         self, url: str, *, answer_within: float = _ANSWER_WITHIN, client: redis.asyncio.Redis | None = None
     ) -> None:
-        self.address = address(url)
-        self._answer_within = answer_within
-        self.client = client or redis.asyncio.Redis.from_pool(
-            redis.asyncio.BlockingConnectionPool.from_url(
-                url,
-                max_connections=_CONNECTIONS,
-                timeout=answer_within,
-                socket_timeout=None,  # a trip has a limit of its own
-                socket_connect_timeout=_CONNECT_WITHIN,
-                retry=AsyncRetry(NoBackoff(), 1),
-            )
-        )
+        parsed = RedisUrl.parse(url)
+        self.address = parsed.shown
+        self._cluster: AsyncCluster | None = None
+        if parsed.kind is Kind.CLUSTER:
+            self._cluster = AsyncCluster(parsed, answer_within)
+        else:
+            limits: dict[str, Any] = {
+                "max_connections": _CONNECTIONS,
+                "timeout": answer_within,
+                "socket_timeout": None,
+            }  # a trip has one
+            pool = client.connection_pool if client else connections.async_pool(parsed, **limits)
+            self._server = Trips(pool, answer_within)
 
     async def perform(self, operation: Operation[T]) -> T:
         """Carry out one operation. Raises StoreUnavailable, and what the operation raises."""
@@ -104,51 +141,66 @@ class AsyncRunStore:
         return operation.decode(answer)
 
     async def perform_all(self, operations: Sequence[Operation[Any]]) -> list[Any]:
-        """Carry out many operations in one trip; answers as Redis gives them, scripts' errors among them.
+        """Carry out many operations in one trip, or one to each node of a cluster at a time.
 
-        Raises StoreUnavailable; then some operations may have been carried out.
+        Answers are as Redis gives them, scripts' errors among them; a StoreUnavailable stands for each that has none. Raises
+        StoreUnavailable if nothing was answered; then some may have been carried out.
         """
         try:
-            answers = await self._trip(operations)
-            forgotten = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-            if forgotten:
-                for name in {operations[n].script for n in forgotten}:
-                    async with asyncio.timeout(self._answer_within):
-                        await self.client.script_load(scripts.load(name).text)
-                for n, answer in zip(forgotten, await self._trip([operations[n] for n in forgotten]), strict=True):
-                    answers[n] = answer
-            for answer in answers:
-                if isinstance(answer, RedisError) and not _is_bug(answer):
-                    raise answer
-        except (RedisError, OSError) as error:
+            if self._cluster:
+                answers = await _all_carried_out(operations, self._cluster)
+            else:
+                answers = await self._server.make(list(map(mirror.only, operations)))
+        except FAILURES as error:
             raise unavailable(self.address, error) from error
+        for n, answer in enumerate(answers):
+            if isinstance(answer, Exception) and not _is_bug(answer):
+                answers[n] = unavailable(self.address, answer)
+        if answers and all(isinstance(answer, StoreUnavailable) for answer in answers):
+            raise answers[0]
         return answers
 
-    async def _trip(self, operations: Sequence[Operation[Any]]) -> list[Any]:
-        # redis-py's pipeline, done by hand: it packs in Python, and sets a timer for every answer.
-        packed = b"".join(map(_packed, operations))
-        pool = self.client.connection_pool
-        clock = asyncio.get_running_loop().time
-        async with asyncio.timeout(self._answer_within) as limit:
-            connection = await pool.get_connection()  # type: ignore[no-untyped-call]
-            try:
-                await connection.send_packed_command(packed)
-                answers = []
-                for _ in operations:
-                    answers.append(await _answer(connection))
-                    if len(answers) % _PROGRESS == 0:  # what moves on is not a server that hangs
-                        limit.reschedule(clock() + self._answer_within)
-                return answers
-            except BaseException:
-                # Somebody else would read our answers.
-                await connection.disconnect(nowait=True)
-                raise
-            finally:
-                await pool.release(connection)
+    async def node(self, key: str) -> Node | None:
+        """The node of a cluster that has a key or a sharded channel; None for a single server. Raises StoreUnavailable."""
+        try:
+            return await self._cluster.node(key) if self._cluster else None
+        except FAILURES as error:
+            raise unavailable(self.address, error) from error
+
+    def misplaced(self) -> None:
+        """A node that `node` named turned out to be the wrong one."""
+        if self._cluster:
+            self._cluster.misplaced()
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self.client.aclose()
+        await (self._cluster or self._server).aclose()
+
+
+def _carried_out(operation: Operation[Any], cluster: Cluster) -> Any:
+    steps = mirror.steps(operation)
+    calls = next(steps)
+    while True:
+        try:
+            calls = steps.send(cluster.make(calls))
+        except StopIteration as end:
+            return end.value
+
+
+async def _all_carried_out(operations: Sequence[Operation[Any]], cluster: AsyncCluster) -> list[Any]:
+    """In step: what all of them want next goes in one trip to each node."""
+    plans = list(map(mirror.steps, operations))
+    answers: list[Any] = [None] * len(plans)
+    asked = {n: next(plan) for n, plan in enumerate(plans)}
+    while asked:
+        told = iter(await cluster.make([call for calls in asked.values() for call in calls]))
+        going, asked = asked, {}
+        for n, calls in going.items():
+            try:
+                asked[n] = plans[n].send([next(told) for _ in calls])
+            except StopIteration as end:
+                answers[n] = end.value
+    return answers
 
 
 @cache
@@ -158,20 +210,6 @@ def shared(url: str, answer_within: float = _ANSWER_WITHIN) -> RunStore:
 
 
 os.register_at_fork(after_in_child=shared.cache_clear)
-
-
-def _packed(operation: Operation[Any]) -> bytes:
-    sha = scripts.load(operation.script).sha
-    words: tuple[Any, ...] = ("EVALSHA", sha, len(operation.keys), *operation.keys, *operation.args)
-    packed: bytes = hiredis.pack_command(words)
-    return packed
-
-
-async def _answer(connection: AbstractConnection) -> Any:
-    try:
-        return await connection.read_response()
-    except ResponseError as error:
-        return error
 
 
 _NO_SERVICE = (
@@ -185,6 +223,7 @@ _NO_SERVICE = (
     "TRYAGAIN",
     "BUSY",
     "UNKILLABLE",
+    "ACL failure",
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from ..runs import Lease, State, outcome
@@ -75,22 +75,28 @@ class HeldRun:
         if self._clock() - self._touched > self._extend / 2:
             await self.append(outcome.NOTHING)
 
-    async def guard(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of `work`, which is stopped when the lease is lost (LeaseLost) or the caller is interrupted."""
+    async def guard(self, work: Coroutine[Any, Any, T], last_words: Callable[[], float] = float) -> T:
+        """The result of `work`, which is stopped when the lease is lost (LeaseLost) or the caller is interrupted.
+
+        `last_words` tells for how many seconds it may go on after an interruption; for none, unless given.
+        """
         task: asyncio.Task[T] = asyncio.create_task(work)
         self._work = task
         try:
             return await asyncio.shield(task)
         except BaseException as error:
             interruption: BaseException = error
+            patience = last_words()
             while not task.done():
-                task.cancel()
+                if not patience:
+                    task.cancel()
                 try:
-                    await asyncio.wait([task])
+                    await asyncio.wait([task], timeout=patience or None)
                 except GeneratorExit:
                     raise
                 except BaseException as another:  # noqa: BLE001
                     interruption = another
+                patience = 0.0
             failure = None if task.cancelled() else task.exception()
             if self._lost:
                 raise self._lost from None

@@ -34,7 +34,7 @@ def open_stream(
         checkpoint=noukai_sdk.Checkpoint(checkpoint.execution_id, checkpoint.step_index, checkpoint.outputs)
         if resumed
         else None,
-        tool_call_messages=[*(waited.get("tool_call_messages") or ()), *reply.results] if reply else None,
+        tool_call_messages=[*(waited.get("tool_call_messages") or ()), *(reply.results or ())] if reply else None,
         iterations_used=waited.get("iterations_used") or 0,
     )
 

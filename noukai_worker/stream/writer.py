@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from ..errors import StoreUnavailable
@@ -49,6 +50,12 @@ class _Certain(asyncio.Future[Any]):
         super().cancel()
 
 
+def _give_up(writes: Iterable[tuple[Operation[Any], asyncio.Future[Any]]]) -> None:
+    """Cancelled with the loop: nobody may wait for ever."""
+    for _, answer in writes:
+        answer.give_up() if isinstance(answer, _Certain) else answer.cancel()
+
+
 class Writer:
     """One per event loop. `perform` and `carry_out` may be called by any number of tasks."""
 
@@ -56,6 +63,7 @@ class Writer:
         self._store = store
         self._waiting: list[tuple[Operation[Any], asyncio.Future[Any]]] = []
         self._trips: asyncio.Task[None] | None = None
+        self._postponed: set[asyncio.Task[None]] = set()
 
     async def perform(self, operation: Operation[T]) -> T:
         """Carry out `operation` with the next trip, and wait for its answer. Raises what the operation raises.
@@ -86,10 +94,13 @@ class Writer:
 
     def _submit(self, operation: Operation[Any], answer: asyncio.Future[Any] | None = None) -> asyncio.Future[Any]:
         answer = answer or asyncio.get_running_loop().create_future()
+        self._enqueue(operation, answer)
+        return answer
+
+    def _enqueue(self, operation: Operation[Any], answer: asyncio.Future[Any]) -> None:
         self._waiting.append((operation, answer))
         if self._trips is None:
             self._trips = asyncio.create_task(self._travel(), name="noukai-writer")
-        return answer
 
     async def _travel(self) -> None:
         batch: list[tuple[Operation[Any], asyncio.Future[Any]]] = []
@@ -101,10 +112,10 @@ class Writer:
                 batch = [(operation, answer) for operation, answer in batch if not answer.done()]
                 if batch:
                     await self._trip(batch)
+                    batch = []
         finally:
             self._trips = None
-            for _, waiting in (*batch, *self._waiting):  # cancelled with the loop: nobody may wait for ever
-                waiting.give_up() if isinstance(waiting, _Certain) else waiting.cancel()
+            _give_up((*batch, *self._waiting))
 
     async def _trip(self, batch: list[tuple[Operation[Any], asyncio.Future[Any]]]) -> None:
         try:
@@ -116,13 +127,30 @@ class Writer:
                 for one in batch:
                     await self._trip([one])
                 return
-        for (_, waiting), answer in zip(batch, answers, strict=True):
+        postponed = []
+        for (operation, waiting), answer in zip(batch, answers, strict=True):
             if waiting.done():
                 continue
-            if isinstance(answer, Exception):
+            if isinstance(answer, StoreUnavailable):
+                postponed.append((operation, waiting))
+            elif isinstance(answer, Exception):
                 waiting.set_exception(answer)
             else:
                 waiting.set_result(answer)
+        if postponed:
+            task = asyncio.create_task(self._postpone(postponed), name="noukai-writer-postponed")
+            self._postponed.add(task)
+            task.add_done_callback(self._postponed.discard)
+
+    async def _postpone(self, writes: list[tuple[Operation[Any], asyncio.Future[Any]]]) -> None:
+        """A node of a cluster is away: only its runs wait for it."""
+        try:
+            await asyncio.sleep(_PAUSES[-1])
+        except BaseException:
+            _give_up(writes)
+            raise
+        for operation, answer in writes:
+            self._enqueue(operation, answer)
 
     async def _deliver(self, operations: list[Operation[Any]]) -> list[Any]:
         tries = 0

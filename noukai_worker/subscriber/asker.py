@@ -65,7 +65,9 @@ class Asker:
             self._waiting.extendleft(reversed(asked))
             raise
         for (_, answer), given in zip(asked, answers, strict=True):
-            if isinstance(given, RedisError):
+            if isinstance(given, StoreUnavailable):
+                self._refuse(answer, given)
+            elif isinstance(given, RedisError):
                 self._refuse(answer, unavailable(self._store.address, given))
             elif not answer.done():
                 answer.set_result(given)

@@ -1,10 +1,8 @@
 """One pub/sub connection and one small store for any number of readers in an event loop.
 
-Four tasks serve all readers: `_listen` reads the connection and fans out, `_tell` is the only one that writes to it, `_patrol`
-looks at the logs of silent runs, and `Asker.run` reads the store for everybody. There is no task per reader or per message.
-
-When the connection breaks nobody is told: after the new one has confirmed its subscriptions each run's log is looked at, and
-readers who missed something read it there.
+A few tasks serve all readers: each `Line` (one; on a cluster one for each node that has runs with readers) listens to a connection
+and fans out, `_place` finds the line of each run, `_patrol` looks at the logs of silent runs, and `Asker.run` reads the store for
+everybody. There is no task per reader or per message.
 """
 
 from __future__ import annotations
@@ -15,15 +13,14 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import TypeVar
 
-from redis.exceptions import RedisError
-
 from ..errors import NoukaiWorkerError, StoreUnavailable
-from ..runs import AsyncRunStore, operations
+from ..redis_url import Kind, RedisUrl
+from ..runs import AsyncRunStore, keys, operations
+from ..runs.connections import Node
 from ..runs.operations import Operation
-from ..runs.store import unavailable
 from . import patience
 from .asker import Asker
-from .bell import AsyncBell
+from .line import Line
 from .patience import Patience
 from .reader import Reader
 from .topic import Topic
@@ -32,9 +29,8 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-_SUBSCRIBE_AT_ONCE = 500
 _LOOK_AT_ONCE = 100
-_SILENT_CHECKS = 3
+_RELOCATE_AFTER = 0.1
 
 
 class Hub:
@@ -56,15 +52,15 @@ class Hub:
         self.loop: asyncio.AbstractEventLoop
         self.patience = patience
         self.stopping: StoreUnavailable | None = None
-        self._bell = AsyncBell(url)
+        self._url = RedisUrl.parse(url)
         self._buffer, self._check = buffer, check
         self._topics: dict[bytes, Topic] = {}
-        self._outbox: list[tuple[str, bytes]] = []
-        self._to_tell = asyncio.Event()
+        self._lines: dict[Node | None, Line] = {}
+        self._homeless: set[Topic] = set()
+        self._to_place = asyncio.Event()
         self._suspects: set[Topic] = set()
         self._to_look = asyncio.Event()
-        self._heard = False
-        self._silence: asyncio.Timeout | None = None
+        self._tasks: asyncio.TaskGroup
         self._main: asyncio.Task[None] | None = None
 
     @property
@@ -83,7 +79,7 @@ class Hub:
         topic = Topic(run_id, self._buffer)
         known = self._topics.setdefault(topic.channel, topic)
         if known is topic:
-            self._say("SUBSCRIBE", topic.channel)
+            self._to_home({topic})
         return Reader(self, known, after)
 
     def leave(self, topic: Topic) -> None:
@@ -91,7 +87,7 @@ class Hub:
         if self._topics.get(topic.channel) is topic:
             del self._topics[topic.channel]
             self._suspects.discard(topic)
-            self._say("UNSUBSCRIBE", topic.channel)
+            topic.move_to(None)
 
     def stop(self) -> None:
         """End all readers with StoreUnavailable, at once; new ones are refused. For a process that is about to exit."""
@@ -120,77 +116,71 @@ class Hub:
 
     def _fail(self, error: StoreUnavailable) -> None:
         self._asker.fail(error)
-        for topic in self._topics.values():
+        self._tell_readers(error, self._topics.values())
+
+    def _tell_readers(self, error: StoreUnavailable, topics: Iterable[Topic]) -> None:
+        for topic in topics:
             for reader in topic.readers:
                 reader.error = error
             topic.wake()
 
     async def _serve(self) -> None:
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._asker.run())
-                tasks.create_task(self._listen())
-                tasks.create_task(self._tell())
-                tasks.create_task(self._patrol())
+            async with asyncio.TaskGroup() as self._tasks:
+                self._tasks.create_task(self._asker.run())
+                self._tasks.create_task(self._place())
+                self._tasks.create_task(self._patrol())
         except* Exception:  # a mistake in here must not leave readers waiting for ever
             logger.exception("the hub broke down; its readers are told")
             self.stop()
         finally:
             self._asker.fail(StoreUnavailable(self._store.address, "the hub was closed"))
-            await self._bell.aclose()
             await self._store.aclose()
 
-    async def _listen(self) -> None:
-        loop = asyncio.get_running_loop()
-        calm = Patience(float("inf"), loop.time)
+    async def _place(self) -> None:
+        calm = Patience(float("inf"), asyncio.get_running_loop().time)
         while True:
+            await self._to_place.wait()
+            self._to_place.clear()
+            homeless, self._homeless = self._homeless, set()
             try:
-                await self._bell.connect()
-                self._outbox = [("SUBSCRIBE", channel) for channel in self._topics]
-                self._to_tell.set()
+                while homeless:
+                    topic = homeless.pop()
+                    if topic.readers:
+                        try:
+                            node = await self._store.node(keys.channel(topic.run_id))
+                        except StoreUnavailable:
+                            homeless.add(topic)
+                            raise
+                        topic.move_to(self._line(node))
                 calm.succeeded()
-                try:
-                    await self._until_silent()
-                finally:
-                    self._silence = None
-            except (RedisError, OSError) as error:
-                pause = calm.failed(unavailable(self._store.address, error))
-                if calm.first:
-                    logger.warning("no pub/sub connection to %s (%s): readers use the log", self._store.address, error)
-                for topic in self._topics.values():
-                    topic.confirmed.clear()
-                await self._bell.aclose()
-                await asyncio.sleep(pause)
+            except StoreUnavailable as error:
+                self._homeless |= homeless
+                await asyncio.sleep(calm.failed(error))
+                self._to_place.set()
 
-    async def _until_silent(self) -> None:
-        topics, receive = self._topics, self._bell.receive
-        async with asyncio.timeout(_SILENT_CHECKS * self._check) as self._silence:
-            while True:
-                message = await receive()
-                self._heard = True
-                topic = topics.get(message[1]) if len(message) > 2 else None
-                if topic is None:
-                    continue
-                if message[0] == b"message":
-                    if not topic.ring(message[2]):
-                        self._suspect(topic)
-                elif message[0] == b"subscribe" and topic.confirm():
-                    self._suspect(topic)
+    def _line(self, node: Node | None) -> Line:
+        line = self._lines.get(node)
+        if line is None:
+            line = self._lines[node] = Line(
+                self._url, node, check=self._check, suspect=self._suspect, displaced=self._displace
+            )
+            self._tasks.create_task(self._hold(node, line))
+        return line
 
-    def _say(self, word: str, channel: bytes = b"") -> None:
-        self._outbox.append((word, channel))
-        self._to_tell.set()
+    async def _hold(self, node: Node | None, line: Line) -> None:
+        await line.run()
+        del self._lines[node]
+        self._displace(line.topics.values())
 
-    async def _tell(self) -> None:
-        while True:
-            await self._to_tell.wait()
-            self._to_tell.clear()
-            outbox, self._outbox = self._outbox, []
-            # What cannot be sent is lost: a new connection subscribes to everything anyway.
-            with suppress(RedisError, OSError):
-                for words in _commands(outbox):
-                    if self._bell.connected:
-                        await self._bell.send(*words)
+    def _displace(self, topics: Iterable[Topic]) -> None:
+        # In a moment: a cluster in the middle of a change does not know better yet.
+        self._store.misplaced()
+        asyncio.get_running_loop().call_later(_RELOCATE_AFTER, self._to_home, set(topics))
+
+    def _to_home(self, topics: set[Topic]) -> None:
+        self._homeless |= topics
+        self._to_place.set()
 
     async def _patrol(self) -> None:
         loop = asyncio.get_running_loop()
@@ -198,15 +188,20 @@ class Hub:
         self._next_check = loop.time() + self._check
         while True:
             suspects = await self._next_suspects()
-            try:
-                for start in range(0, len(suspects), _LOOK_AT_ONCE):
-                    await self._look_at(suspects[start : start + _LOOK_AT_ONCE])
+            failed: dict[Topic, StoreUnavailable] = {}
+            for start in range(0, len(suspects), _LOOK_AT_ONCE):
+                failed |= await self._look_at(suspects[start : start + _LOOK_AT_ONCE])
+            if not failed:
                 calm.succeeded()
-            except StoreUnavailable as error:
-                self._suspects.update(suspects)
-                try:
-                    await asyncio.sleep(calm.failed(error))
-                except StoreUnavailable:
+                continue
+            self._suspects.update(failed)
+            error = next(iter(failed.values()))
+            try:
+                await asyncio.sleep(calm.failed(error))
+            except StoreUnavailable:
+                if self._url.kind is Kind.CLUSTER:  # the other nodes may be well
+                    self._tell_readers(error, failed)
+                else:
                     self._fail(error)
 
     async def _next_suspects(self) -> list[Topic]:
@@ -217,7 +212,8 @@ class Hub:
         self._to_look.clear()
         if now() >= self._next_check:
             self._next_check = now() + self._check
-            self._check_bell(now() + _SILENT_CHECKS * self._check)
+            for line in self._lines.values():
+                line.check()
             for topic in self._topics.values():
                 topic.trim()
                 if topic.silent():
@@ -225,36 +221,22 @@ class Hub:
         suspects, self._suspects = self._suspects, set()
         return [topic for topic in suspects if topic.readers]
 
-    def _check_bell(self, silent_until: float) -> None:
-        if self._heard and self._silence and not self._silence.expired():
-            self._silence.reschedule(silent_until)
-        self._heard = False
-        self._say("PING")
-
-    async def _look_at(self, topics: list[Topic]) -> None:
+    async def _look_at(self, topics: list[Topic]) -> dict[Topic, StoreUnavailable]:
+        """Look at the logs; the runs whose log could not be asked, with the reason."""
         looks = [operations.read(topic.run_id, after=topic.window.newest, limit=1) for topic in topics]
-        answers = await asyncio.gather(*map(self._asker.ask, looks))
+        answers = await asyncio.gather(*map(self._asker.ask, looks), return_exceptions=True)
+        failed: dict[Topic, StoreUnavailable] = {}
         for topic, look, answer in zip(topics, looks, answers, strict=True):
+            if isinstance(answer, StoreUnavailable):
+                failed[topic] = answer
+                continue
             try:
                 topic.know(look.decode(answer).last)
             except (NoukaiWorkerError, ValueError, LookupError):
                 # Expired, shorter than it was, unreadable: each reader asks for itself, and gets the error of its position.
                 topic.distrust()
+        return failed
 
     def _suspect(self, topic: Topic) -> None:
         self._suspects.add(topic)
         self._to_look.set()
-
-
-def _commands(outbox: Iterable[tuple[str, bytes]]) -> Iterable[list[str | bytes]]:
-    """Neighbours with the same word as one command: SUBSCRIBE takes many channels."""
-    words: list[str | bytes] = []
-    for word, channel in outbox:
-        if words and (words[0] != word or len(words) > _SUBSCRIBE_AT_ONCE):
-            yield words
-            words = []
-        if not words:
-            words.append(word)
-        words.append(channel)
-    if words:
-        yield words

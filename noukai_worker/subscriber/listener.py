@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 
 from redis.exceptions import RedisError
 
 from ..errors import StoreUnavailable
+from ..redis_url import RedisUrl
 from ..runs import Entry, RunStore, keys, operations
 from ..runs.store import unavailable
-from .bell import Bell
+from .bell import MESSAGE, Bell
 from .patience import CHECK, FIRST_PATIENCE, PATIENCE, Patience
 from .window import Cursor, Window, seq_of
 
@@ -32,10 +33,10 @@ def listen(
     window = Window(buffer)
     cursor = Cursor(window, after)
     waits = Patience(min(FIRST_PATIENCE, patience), time.monotonic)
-    with closing(RunStore(url)) as store, closing(Bell(url)) as bell:
+    with closing(RunStore(url)) as store, closing(Bell(RedisUrl.parse(url))) as bell:
         while not cursor.ended:
             try:
-                bell.connect(keys.channel(run_id))
+                bell.connect(keys.channel(run_id), store.node(keys.channel(run_id)))
                 cursor.unread = True
                 while not cursor.ended:
                     entries = cursor.take()
@@ -54,13 +55,15 @@ def listen(
                 time.sleep(waits.failed(error))
             except (RedisError, OSError) as error:
                 time.sleep(waits.failed(unavailable(store.address, error)))
+                with suppress(StoreUnavailable):
+                    store.misplaced()
 
 
 def _wait(bell: Bell, cursor: Cursor, window: Window, check: float) -> None:
     message = bell.receive(check)
     if message is None:
         cursor.unread = True
-    elif message[0] == b"message":
+    elif message[0] in MESSAGE:
         seq = seq_of(message[2])
         if seq is None:
             cursor.unread = True

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from redis.crc import key_slot
+
 from ..runs import keys
 from .window import Window, seq_of
 
 if TYPE_CHECKING:
+    from .line import Line
     from .reader import Reader
 
 
 class Topic:
     """The readers of one run in one event loop."""
 
-    __slots__ = ("_seen", "_waiting", "channel", "confirmed", "readers", "run_id", "window")
+    __slots__ = ("_line", "_seen", "_waiting", "channel", "confirmed", "readers", "run_id", "window")
 
     def __init__(self, run_id: str, buffer: int) -> None:
         self.run_id = run_id
@@ -26,6 +29,20 @@ class Topic:
         """Set while Redis is known to send us the channel."""
         self._waiting: set[asyncio.Future[bool]] = set()
         self._seen = 0
+        self._line: Line | None = None
+
+    @property
+    def slot(self) -> int:
+        """The run's slot on a cluster."""
+        return int(key_slot(self.channel))
+
+    def move_to(self, line: Line | None) -> None:
+        """From now on the messages come over this line; None for none."""
+        before, self._line = self._line, line
+        if before is not None and before is not line:
+            before.remove(self)
+        if line is not None:
+            line.add(self)
 
     def ring(self, raw: bytes) -> bool:
         """A message came. Returns False if it cannot be read, so that the log has to be asked."""

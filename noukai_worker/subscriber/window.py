@@ -7,6 +7,8 @@ The rules, in words:
 * A reader has a position, the last entry it was given. What follows comes from the window if the window has it; otherwise, if
   anything newer is known to exist, from the log.
 * So a reader that falls behind costs no memory: the window moves on, and the reader goes back to the log.
+* `run.failed` is read from the log alone: when a failed run is redriven, `run.retrying` takes its place and its number, and who has
+  not been given the end must not be given it any more. Who has been given it has ended; coming back, it goes on behind that number.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ PAGE_BYTES = 1 << 18
 _FIRST_PAGE = 100
 
 _SEQ = re.compile(rb'\{"run_id":"[^"\\]*","seq":([0-9]{1,15}),')
+_FAILED = b'"run.failed"'
+_HEAD = 1 << 9
+"""Where the type of an entry is, in bytes: `data` is its last member."""
 
 
 def seq_of(raw: bytes) -> int | None:
@@ -71,7 +76,7 @@ class Window:
 
     def offer(self, seq: int, raw: bytes) -> bool:
         """Take a message from the channel. Returns whether it is news: higher than all that was known."""
-        if seq > self._last:
+        if seq > self._last and raw.find(_FAILED, 0, _HEAD) < 0:
             if seq > self._last + 1:
                 self._clear(seq - 1)
             self._entries[seq] = Live(raw)

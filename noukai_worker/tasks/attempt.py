@@ -16,7 +16,11 @@ from ..runs.answers import Claimed
 from ..settings import current
 from ..stream import Engine, HeldRun, LeaseLost
 from . import dispatch
-from .base import FlowTask, TurnedAway
+from .admission import Admission, TurnedAway
+from .base import FlowTask
+
+_LAST_WORDS = 0.1
+"""Seconds in which a draining attempt still takes what the service has sent: a step that ended there need not be done again."""
 
 Work = Callable[[Engine, Claimed, HeldRun], Coroutine[Any, Any, outcome.Outcome]]
 """Says how the attempt ends, or raises what went wrong; it may have ended the run by itself."""
@@ -47,6 +51,13 @@ async def _claim_and_work(task: FlowTask, engine: Engine, work: Work) -> Any:
     unrecorded = task.ensure_recorded()
     if unrecorded:
         await engine.writer.perform(dispatch.record(unrecorded, settings))
+    admission = Admission(task)
+    with admission.granted(await engine.writer.perform(admission.operation)):
+        return await _claimed_work(task, engine, work)
+
+
+async def _claimed_work(task: FlowTask, engine: Engine, work: Work) -> Any:
+    settings = current()
     claim = operations.claim(task.request.id, claim_id=task.claim_id(), lease=settings.lease, worker=task.worker)
     answer, interruption = await engine.writer.carry_out(claim)
     claimed = task.claimed(answer)
@@ -70,7 +81,7 @@ async def _work(task: FlowTask, engine: Engine, claimed: Claimed, run: HeldRun, 
     try:
         # A worker that was frozen since the claim must not begin what another one has begun meanwhile.
         await run.confirm()
-        end = await run.guard(work(engine, claimed, run))
+        end = await run.guard(work(engine, claimed, run), _last_words)
     except LeaseLost:
         raise
     except asyncio.CancelledError as interruption:
@@ -80,8 +91,12 @@ async def _work(task: FlowTask, engine: Engine, claimed: Claimed, run: HeldRun, 
     except Exception as error:  # noqa: BLE001 - whatever it is, it ends the attempt, and the log says so
         if run.ended is not None:
             return run.ended
-        end = task.judge(error, claimed)
+        end = task.judge(error, claimed, settled=not claimed.unsettled)
     return await run.close(end)
+
+
+def _last_words() -> float:
+    return _LAST_WORDS if pool.interruption() == "drain" else 0.0
 
 
 async def _stop(

@@ -22,6 +22,9 @@ from ..runs import FINDERS, Failure, Mode, RunRequest, State, operations, outcom
 from ..runs.answers import Claimed, Refused
 from ..settings import current
 from . import dispatch, policy
+from .admission import TurnedAway
+from .leases import insist
+from .usher import usher
 
 logger = get_task_logger(__name__)
 
@@ -31,14 +34,6 @@ _KEPT = frozenset(
      "stamped_headers", "time_limit"}
 )  # fmt: skip
 """Options of `apply_async` that every message of a run carries."""
-
-
-class TurnedAway(Exception):
-    """The claim was refused: the message came twice, late or too early. `state` is the run's."""
-
-    def __init__(self, state: State) -> None:
-        super().__init__(state)
-        self.state = state
 
 
 class FlowTask(Task):  # type: ignore[misc] # Celery has no types
@@ -155,7 +150,8 @@ class FlowTask(Task):  # type: ignore[misc] # Celery has no types
         known = ignored or isinstance(self.app.backend, DisabledBackend)  # then nobody waits, and nothing can be asked
         if state in (State.COMPLETED, State.FAILED) and not known and not self.AsyncResult(run_id).ready():
             # Its worker died between the run's record and Celery's: chains and chords still wait.
-            view = pool.in_thread(shared(current().redis_url).perform, operations.show(run_id))
+            store = shared(current().redis_url, current().answer_within)
+            view = pool.in_thread(insist, store, operations.show(run_id))
             if view.failure:
                 raise RunFailed(run_id, view.failure.code, view.failure.message, view.attempt)
             return view.result
@@ -185,9 +181,11 @@ class FlowTask(Task):  # type: ignore[misc] # Celery has no types
         if isinstance(verdict, policy.Hopeless) and verdict.failure.code == "internal_error":
             logger.error("run %s: an error of this program", claimed.lease.run_id, exc_info=error)
         match verdict:
-            case policy.Hopeless(failure):
-                return outcome.Failed(failure, settled)
+            case policy.Hopeless(failure, known):
+                return outcome.Failed(failure, settled and known)
             case policy.Again(failure, floor):
+                if floor:  # whoever is asked to wait, waits with all that use the credential
+                    usher(self.app).pause(claimed.request.credential, floor)
                 return self.again(failure, claimed, floor, settled=settled)
             case policy.Unknown(failure) if claimed.request.alone_in_session:
                 return self.again(failure, claimed, None, settled=False)
@@ -210,7 +208,9 @@ class FlowTask(Task):  # type: ignore[misc] # Celery has no types
     ) -> outcome.Outcome:
         """Another attempt, if one is left; `floor` in seconds. What is not `settled` may be found out by a few attempts more."""
         settings = current()
-        most = (claimed.request.max_attempts or settings.max_attempts) + (0 if settled else FINDERS)
+        most = (claimed.request.max_attempts or settings.max_attempts) + (
+            0 if settled or self.mode == "stream" else FINDERS
+        )
         if claimed.attempts >= most:
             return outcome.Failed(failure, settled)
         pause = policy.backoff(

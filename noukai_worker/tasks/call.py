@@ -12,6 +12,7 @@ from .. import pool, tools
 from ..runs import Failure, Reply, outcome
 from ..runs.answers import Claimed
 from ..settings import current
+from ..stream import LeaseLost
 from .base import FlowTask
 from .clients import client
 from .leases import HeldCall
@@ -33,8 +34,10 @@ class PaidCall:
         self._task, self._claimed, self._request = task, claimed, claimed.request
         self._interruption = noukai_sdk.Interruption()
         self._stopped = threading.Event()
+        self._asking = False
+        """What is being done costs nothing."""
         self._settled = not claimed.unsettled
-        """No earlier call may have been carried out without our knowing."""
+        """No call before the one that is being made may have been carried out without our knowing."""
 
     def stop(self) -> None:
         """End it, from another thread: the connection is closed, and `make` raises."""
@@ -44,44 +47,51 @@ class PaidCall:
     def make(self, held: HeldCall) -> outcome.Outcome:
         """How the attempt ends. Raises LeaseLost, Stopped."""
         try:
-            with self._interruption.covers():
-                return self._make(held)
+            return self._find_out() or self._rounds(held)
+        except LeaseLost:
+            raise
         except noukai_sdk.CallInterruptedError as interrupted:
             if held.lost:
                 raise held.lost from None
             raise Stopped(settled=self._settled and not interrupted.sent) from None
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends the attempt, and the log says so
+            return self._task.judge(error, self._claimed, repeatable=self._asking, settled=self._settled)
 
-    def _make(self, held: HeldCall) -> outcome.Outcome:
+    def _find_out(self) -> outcome.Outcome | None:
+        """What became of the call of an earlier attempt; None if one is to be made."""
+        if self._settled:
+            return None
+        self._asking = True
         reply = self._claimed.reply
-        if self._claimed.unsettled:
-            try:
-                finding = self._find_out()
-            except Exception as error:  # noqa: BLE001 - whatever it is, it ends the attempt, and the log says so
-                return self._judge(error, repeatable=True)
-            if not (reply and isinstance(finding, Waiting)):  # then it was the answer to this pause that did not arrive
-                end = conclude(finding, self._task, self._claimed)
-                if end is not None:
-                    return end
-            self._settled = True
-        return self._rounds(held, reply)
+        # A pause that was not answered is where the flow stands: nothing was sent since.
+        unanswered = reply is not None and reply.results is None
+        finding = Waiting() if unanswered else self._inquire()
+        end = conclude(finding, self._task, self._claimed)
+        self._asking = False
+        # It may be that the answer has arrived, and the session does not say so yet.
+        self._settled = unanswered or not isinstance(finding, Waiting)
+        return end
 
-    def _rounds(self, held: HeldCall, reply: Reply | None) -> outcome.Outcome:
+    def _rounds(self, held: HeldCall) -> outcome.Outcome:
         settings = current()
-        for _ in range(settings.tool_rounds + 1):
+        reply, answered = self._claimed.reply, 0
+        while True:
+            if reply and reply.results is None:
+                calls = reply.continuation["tool_calls"]
+                if not tools.known(calls):
+                    return outcome.Paused(reply.continuation, settings.pause_limit)
+                held.append(outcome.Progress(reply=reply))  # if this worker is lost, the next one answers
+                if answered == settings.tool_rounds:
+                    return outcome.Failed(outcome.too_many_rounds(settings.tool_rounds), settled=False)
+                reply, answered = Reply(reply.continuation, self._answer(calls)), answered + 1
+                held.append(outcome.answered(reply))
             held.confirm()  # a worker that was frozen must not pay for what another one has taken up
-            try:
+            with self._interruption.covers():
                 result = self._execute() if reply is None else self._resume(reply)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it ends the attempt, and the log says so
-                return self._judge(error, repeatable=False)
             self._settled = True
             if not isinstance(result, noukai_sdk.PausedResult):
                 return _ended(result)
-            waiting = _waiting_for(result)
-            if not tools.known(result.tool_calls):
-                return outcome.Paused(waiting, settings.pause_limit)
-            reply = Reply(waiting, self._answer(result))
-            held.append(outcome.answered(reply))
-        return outcome.Failed(outcome.too_many_rounds(settings.tool_rounds))
+            reply = Reply(_waiting_for(result))
 
     def _execute(self) -> Any:
         given = self._request.flow_input() | {"session_id": session_of(self._claimed)}
@@ -102,27 +112,22 @@ class PaidCall:
                 "origin": {name: value for name, value in origin.items() if value is not None},
             }
         )
-        return self._flow().resume(paused, tool_results=reply.results, timeout=request.timeout)
+        return self._flow().resume(paused, tool_results=reply.results or (), timeout=request.timeout)
 
-    def _answer(self, paused: noukai_sdk.PausedResult) -> list[dict[str, Any]]:
-        return pool.run(
-            tools.answer(
-                paused.tool_calls,
-                run_id=self._claimed.lease.run_id,
-                metadata=self._request.metadata or {},
-                limit=current().tool_timeout,
-            )
-        )
+    def _answer(self, calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        run_id, metadata = self._claimed.lease.run_id, self._request.metadata or {}
+        return pool.run(tools.answer(calls, run_id=run_id, metadata=metadata, limit=current().tool_timeout))
 
-    def _find_out(self) -> Finding:
-        session = client(current(), self._request.credential).session(session_of(self._claimed))
-        inquiry = inquire(self._claimed, time.monotonic(), patience=current().max_age)
+    def _inquire(self) -> Finding:
+        inquiry = inquire(self._claimed, time.monotonic(), patience=self._request.max_age or current().max_age)
         try:
             pause = next(inquiry)
+            session = client(current(), self._request.credential).session(session_of(self._claimed))
             while True:
                 self._stopped.wait(pause)
                 try:
-                    answer: Any = session.read().executions
+                    with self._interruption.covers():
+                        answer: Any = session.read().executions
                 except noukai_sdk.CallInterruptedError:
                     raise
                 except noukai_sdk.NoukaiError as error:
@@ -131,11 +136,6 @@ class PaidCall:
         except StopIteration as stop:
             finding: Finding = stop.value
             return finding
-
-    def _judge(self, error: Exception, *, repeatable: bool) -> outcome.Outcome:
-        if isinstance(error, noukai_sdk.CallInterruptedError):
-            raise error
-        return self._task.judge(error, self._claimed, repeatable=repeatable, settled=self._settled)
 
     def _flow(self) -> noukai_sdk.Flow:
         return client(current(), self._request.credential).flow(self._request.flow)

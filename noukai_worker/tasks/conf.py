@@ -6,6 +6,7 @@ from typing import Any
 
 from ..settings import Settings
 from . import rabbitmq
+from .places import Place
 
 EXECUTE_QUEUE = "noukai.execute"
 STREAM_QUEUE = "noukai.stream"
@@ -57,13 +58,18 @@ def redis_transport() -> dict[str, Any]:
 
 
 def alone(settings: Settings) -> dict[str, Any]:
-    """The whole configuration of the stand-alone app."""
+    """The whole configuration of the stand-alone app. Raises InvalidRequest if it has no broker."""
+    broker, results = Place.of(settings.broker), Place.of(settings.results)
+    needs = needed(settings)
     return (
-        needed(settings)
-        | _broker(settings.broker)
+        needs
+        | _broker(broker)
         | {
-            "broker_url": settings.broker,
-            "result_backend": settings.redis_url,
+            "broker_url": broker.url,
+            "broker_use_ssl": broker.tls or False,
+            "result_backend": results.url,
+            "result_backend_transport_options": needs["result_backend_transport_options"] | results.options,
+            "redis_backend_use_ssl": results.tls,
             "task_default_queue": EXECUTE_QUEUE,
             "task_serializer": "json",
             "result_serializer": "json",
@@ -76,7 +82,7 @@ def alone(settings: Settings) -> dict[str, Any]:
     )
 
 
-def _broker(url: str) -> dict[str, Any]:
-    if rabbitmq.spoken_at(url):
+def _broker(place: Place) -> dict[str, Any]:
+    if place.url and rabbitmq.spoken_at(place.url):
         return rabbitmq.alone()
-    return {"broker_transport_options": redis_transport()} if url.startswith(("redis", "unix")) else {}
+    return {"broker_transport_options": (redis_transport() if place.redis else {}) | place.options}

@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 RECORDED = "noukai_recorded"
 """A message header: the sender has recorded the run. A message without it (`send_task` by name) is recorded by its worker."""
 
+AGAIN = "noukai_again"
+"""A message header: not the first message of its run."""
+
 _NAMESPACE = uuid.UUID("6f2d1a54-3c0f-5b6e-9a57-0c5d0f8a7e11")
 _LONGEST_KEY = 255
 _RETRIED = {"retry": True, "retry_policy": {"max_retries": 2, "interval_start": 0.0, "interval_step": 0.2}}
@@ -73,7 +76,7 @@ def record(submission: Submission, settings: Settings) -> Operation[Created]:
 
 
 def submit(app: Celery, submission: Submission) -> Created:
-    """Record the run, then send its message, unless the run is there already or is not due.
+    """Record the run, then send its message, unless the run is there already, is not due, or is to wait for its turn.
 
     If the broker does not answer, a sweeper sends the message; the run is accepted all the same. Raises StoreUnavailable,
     IdempotencyConflict, RunExpired.
@@ -81,7 +84,7 @@ def submit(app: Celery, submission: Submission) -> Created:
     created = record_now(submission)
     if created.new and not submission.delay:
         with _left_to_a_sweeper(submission.run_id):
-            _publish(app, submission.run_id, submission.request, submission.options)
+            _forward(app, submission.run_id, submission.request, submission.options, first=True)
     return created
 
 
@@ -98,8 +101,13 @@ def arguments(request: RunRequest) -> tuple[tuple[str], dict[str, Any]]:
 
 
 def send(app: Celery, run_id: str, request: RunRequest, dispatch: str) -> None:
-    """Send a recorded run's message again, with the options of the first time."""
-    _publish(app, run_id, request, json.loads(dispatch), first=False)
+    """Send a recorded run's message again, with the options of the first time; not of one that waits, or has to, for its turn."""
+    _forward(app, run_id, request, json.loads(dispatch), first=False)
+
+
+def publish(app: Celery, unsent: Unsent) -> None:
+    """Send the message of a run whose turn it is."""
+    _publish(app, unsent.run_id, unsent.request, json.loads(unsent.dispatch), first=False)
 
 
 def go_on(app: Celery, unsent: Unsent) -> None:
@@ -108,14 +116,24 @@ def go_on(app: Celery, unsent: Unsent) -> None:
         send(app, unsent.run_id, unsent.request, unsent.dispatch)
 
 
-def forget_end(app: Celery, run_id: str) -> None:
-    """Have Celery forget how a run ended that has not ended after all: `AsyncResult(id).get()` waits again."""
+def forget_end(app: Celery, unsent: Unsent) -> None:
+    """Have Celery forget how a run ended that has not ended after all: `AsyncResult(id).get()` waits again.
+
+    The same for the rest of its chain, which Celery has recorded as failed with it (`Backend.mark_as_failure`).
+    """
     if isinstance(app.backend, DisabledBackend):
         return
+    chain = json.loads(unsent.dispatch).get("chain") or ()
+    links = [link.get("options", {}).get("task_id") for link in chain]
+    # `get` of a result that was there already leaves a copy with the process, which the next `get` would be given.
+    copies = getattr(app.backend, "_pending_messages", None)
     try:
-        app.backend.forget(run_id)
+        for task_id in filter(None, [unsent.run_id, *links]):
+            app.backend.forget(task_id)
+            while copies is not None and copies.take(task_id, None) is not None:
+                pass
     except Exception as error:  # noqa: BLE001 - whatever the backend's client raises; a result replaces the old end anyway
-        logger.warning("run %s is redriven; Celery still has its old end (%s)", run_id, error)
+        logger.warning("run %s is redriven; Celery still has its old end (%s)", unsent.run_id, error)
 
 
 @contextmanager
@@ -163,9 +181,33 @@ def _context(run_id: str, mode: str, stored: str) -> Context:
     )
 
 
+def lifetime(settings: Settings) -> float:
+    """How long a waiting room is kept after the last run came to it, in seconds: longer than any run may wait."""
+    return settings.retention + settings.max_age
+
+
+def _forward(app: Celery, run_id: str, request: RunRequest, options: Mapping[str, Any], *, first: bool) -> None:
+    """Send the message now, or when it is the run's turn. Whoever brings a run calls the one whose turn it is."""
+    if first and request.tenant is None:
+        _publish(app, run_id, request, options)
+        return
+    settings = current()
+    store = shared(settings.redis_url)
+    gate = operations.Gate(request.credential, operations.room_of(request.mode), lifetime(settings))
+    enter = operations.enter(gate, run_id, tenant=request.tenant, again=not first, pickup=settings.pickup)
+    called = store.perform(enter)
+    for one in (run_id,) if called is None else called:
+        if one == run_id:
+            _publish(app, run_id, request, options, first=first)
+        else:
+            unsent = store.perform(operations.turn(one, pickup=settings.pickup))
+            if unsent:
+                publish(app, unsent)
+
+
 def _publish(app: Celery, run_id: str, request: RunRequest, options: Mapping[str, Any], *, first: bool = True) -> None:
     task = app.tasks[f"noukai.{request.mode}"]
-    headers = {**(options.get("headers") or {}), RECORDED: True}
+    headers = {**(options.get("headers") or {}), RECORDED: True} | ({} if first else {AGAIN: True})
     options = {"add_to_parent": first, **options, "headers": headers}
     if not rabbitmq.spoken_by(app):
         task.publish(*arguments(request), run_id, {**_RETRIED, **options})

@@ -15,7 +15,8 @@ from ..runs.answers import Claimed
 from ..settings import current
 from ..stream import LeaseLost
 from . import dispatch
-from .base import FlowTask, TurnedAway
+from .admission import Admission, TurnedAway
+from .base import FlowTask
 from .call import PaidCall, Stopped
 from .leases import insist, keeper
 
@@ -35,12 +36,14 @@ def execute_flow(self: ExecuteTask, flow: str, message: str | None = None, **fie
     unrecorded = self.ensure_recorded()
     if unrecorded:
         insist(store, dispatch.record(unrecorded, settings))
+    admission = Admission(self)
     claim = operations.claim(self.request.id, claim_id=self.claim_id(), lease=settings.lease, worker=self.worker)
     try:
-        claimed = self.claimed(insist(store, claim))
+        with admission.granted(insist(store, admission.operation)):
+            claimed = self.claimed(insist(store, claim))
+            return self.settle(_attempt(self, claimed), claimed)
     except TurnedAway as refusal:
         return self.report(refusal.state)
-    return self.settle(_attempt(self, claimed), claimed)
 
 
 def _attempt(task: ExecuteTask, claimed: Claimed) -> outcome.Outcome:

@@ -48,32 +48,37 @@ async def _follow(task: JobTask, engine: Engine, claimed: Claimed, run: HeldRun)
             end = conclude(finding, task, claimed)
             if end is not None:
                 return end
-    if execution_id is None:
-        execution_id = await _submit(client, claimed)
+    if execution_id is not None:
+        job = client.flow(claimed.request.flow).job(execution_id)
+    else:
+        await run.confirm()  # a worker that was frozen must not pay for what another one has taken up
+        job = await _submit(client, claimed)
         # Before anything else: whoever comes after us asks after this execution, and hands in no other.
-        await run.append(_submitted(execution_id))
-    job = client.flow(claimed.request.flow).job(execution_id)
+        await run.append(_submitted(job.execution_id))
     try:
         status = await job.wait(timeout=claimed.request.timeout or settings.max_age)
+    except noukai_sdk.FlowNotFoundError as error:  # the service may take some seconds to know it (WIRE 5.2)
+        unknown = Failure("job_unknown", f"the service does not know the job {job.execution_id} ({error.message})")
+        return task.again(unknown, claimed, None, settled=False)
     except noukai_sdk.NoukaiError as error:
-        return task.judge(error, claimed, repeatable=True)
+        # Whatever it is, the job may go on: it is never handed in again for that.
+        return task.judge(error, claimed, repeatable=True, settled=False)
     if status.status == "completed":
-        return outcome.Completed(status.result, execution_id)
+        return outcome.Completed(status.result, job.execution_id)
     return outcome.Failed(Failure("FLOW_FAILED", str(status.error or f"the job is {status.status}")))
 
 
-async def _submit(client: noukai_sdk.AsyncNoukai, claimed: Claimed) -> str:
+async def _submit(client: noukai_sdk.AsyncNoukai, claimed: Claimed) -> noukai_sdk.AsyncJob:
     request = claimed.request
     given = request.flow_input() | {"session_id": session_of(claimed), "timeout": None}
-    job = await client.flow(request.flow).execute_async(request.message, **given)
-    return job.execution_id
+    return await client.flow(request.flow).execute_async(request.message, **given)
 
 
 async def _find_out(client: noukai_sdk.AsyncNoukai, claimed: Claimed) -> Finding:
-    session = client.session(session_of(claimed))
     inquiry = inquire(claimed, time.monotonic(), patience=0.0)
     try:
         pause = next(inquiry)
+        session = client.session(session_of(claimed))
         while True:
             await asyncio.sleep(pause)
             try:

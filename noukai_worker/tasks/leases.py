@@ -51,8 +51,10 @@ class HeldCall:
             self.append(outcome.NOTHING)
 
     def renew(self) -> None:
-        """Extend the lease, once; the loss of it ends the call. Raises StoreUnavailable."""
-        with self._turn:
+        """Extend the lease, once, if nobody is writing; the loss of it ends the call. Raises StoreUnavailable."""
+        if not self._turn.acquire(blocking=False):
+            return  # what is being written extends it, and may take as long as Redis is away
+        try:
             if self._ended or self.lost:
                 return
             answer = self._store.perform(outcome.keep(self.lease, self._position, outcome.NOTHING, extend=self._extend))
@@ -61,6 +63,8 @@ class HeldCall:
             except LeaseLost as lost:
                 logger.info("run %s is no longer ours (%s)", self.lease.run_id, lost.state)
                 self._on_loss()
+        finally:
+            self._turn.release()
 
     def _write(self, write: Callable[[], outcome.Write], *, to_the_end: bool = False) -> None:
         self._take(insist(self._store, write(), to_the_end=to_the_end))

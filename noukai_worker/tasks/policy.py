@@ -17,7 +17,8 @@ from ..errors import CredentialMissing, InvalidRequest
 from ..runs import Failure
 
 _NOT_TAKEN_UP = frozenset({429, 503})
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_PASSING = frozenset({408, 425, 429})
+_NOT_IMPLEMENTED = 501
 _HOPELESS_CODES = frozenset({"BYOK_KEY_REJECTED", "CREDITS_EXHAUSTED"})
 
 
@@ -31,9 +32,10 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class Hopeless:
-    """Another attempt would end the same way."""
+    """Another attempt would end the same way. Not `settled`: the paid call may have been carried out all the same."""
 
     failure: Failure
+    settled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +53,17 @@ def classify(error: Exception, *, repeatable: bool) -> Verdict:
     if isinstance(error, CredentialMissing | InvalidRequest):
         return Hopeless(Failure(error.code, str(error)))
     if isinstance(error, SoftTimeLimitExceeded):
-        return Hopeless(Failure("time_limit", "the task ran over Celery's soft time limit"))
+        return Hopeless(Failure("time_limit", "the task ran over Celery's soft time limit"), settled=False)
     if isinstance(error, ValueError) and not isinstance(error, noukai_sdk.NoukaiError):
-        return Hopeless(Failure("invalid_request", str(error)))  # the SDK's word for arguments that make no sense
+        # The SDK's word for arguments that make no sense, though others use it, too.
+        return Hopeless(Failure("invalid_request", str(error)), settled=False)
     if isinstance(error, noukai_sdk.StreamInterruptedError):
         text = "the service's stream broke off; the next attempt goes on at the first step that has not finished"
         return (
             Again(Failure(error.code or _word(type(error)), text)) if repeatable else Unknown(Failure("cut_off", text))
         )
     if not isinstance(error, noukai_sdk.NoukaiError):
-        return Hopeless(Failure("internal_error", f"{type(error).__name__}: {error}"))
+        return Hopeless(Failure("internal_error", f"{type(error).__name__}: {error}"), settled=False)
     failure = Failure(error.code or _word(type(error)), error.message)
     if not error.sent:
         if isinstance(error, noukai_sdk.APIConnectionError):
@@ -70,16 +73,21 @@ def classify(error: Exception, *, repeatable: bool) -> Verdict:
         return _answered(error, failure, repeatable)
     if isinstance(error, noukai_sdk.APIConnectionError | noukai_sdk.APIResponseError):
         return Again(failure) if repeatable else Unknown(failure)
-    return Hopeless(failure)
+    return Hopeless(failure, settled=False)
 
 
 def _answered(error: noukai_sdk.NoukaiError, failure: Failure, repeatable: bool) -> Verdict:
     status = error.status_code
-    if status not in _PASSING or failure.code in _HOPELESS_CODES:
+    if not _passing(status or 0) or failure.code in _HOPELESS_CODES:
         return Hopeless(failure)
     if repeatable or status in _NOT_TAKEN_UP:
         return Again(failure, error.retry_after)
     return Unknown(failure)
+
+
+def _passing(status: int) -> bool:
+    # 520 to 530 are what proxies say of a server that they lost: 524 is a call that goes on behind them.
+    return status in _PASSING or (status >= 500 and status != _NOT_IMPLEMENTED)
 
 
 def backoff(attempt: int, *, base: float, ceiling: float, floor: float | None, chance: float) -> float:

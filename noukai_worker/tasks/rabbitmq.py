@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -44,8 +45,9 @@ def spoken_at(url: str) -> bool:
     return url.startswith(("amqp", "pyamqp"))
 
 
+@lru_cache(maxsize=8)
 def spoken_by(app: Celery) -> bool:
-    """Whether an app's broker is RabbitMQ."""
+    """Whether an app's broker is RabbitMQ. An app keeps its broker, and asking takes longer than sending a message."""
     return bool(app.connection_for_write().transport.driver_type == "amqp")
 
 

@@ -36,9 +36,10 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """It was carried out, or tried, and there is no result to be had from it."""
+    """It was carried out, or tried, and there is no result to be had from it. Not `settled`: it was paid for all the same."""
 
     failure: Failure
+    settled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,6 @@ class UnderWay:
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """It waits for tool results."""
-
-    execution_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +111,13 @@ def conclude(finding: Finding, task: FlowTask, claimed: Claimed) -> outcome.Outc
     match finding:
         case Finished(result, execution_id):
             return outcome.Completed(result, execution_id)
-        case Broken(failure):
-            return outcome.Failed(failure)
+        case Broken(failure, settled):
+            return outcome.Failed(failure, settled)
         case UnderWay(execution_id):
             late = Failure("still_under_way", f"execution {execution_id} has not ended yet")
             return task.again(late, claimed, None, settled=False)
+        case Waiting() if claimed.reply:  # then that is what it waits for
+            pass
         case Untold() | Waiting():
             reason = (
                 finding.reason if isinstance(finding, Untold) else "what the flow waits for was lost with its worker"
@@ -126,7 +127,8 @@ def conclude(finding: Finding, task: FlowTask, claimed: Claimed) -> outcome.Outc
                 return end
     if task.may_call(claimed):
         return None
-    return outcome.Failed(Failure("attempts_exhausted", "the paid call was not carried out, and no attempt is left"))
+    exhausted = Failure("attempts_exhausted", "the paid call was not carried out, and no attempt is left")
+    return outcome.Failed(exhausted, settled=not isinstance(finding, Waiting))
 
 
 def _read(answer: Answer) -> Finding:
@@ -140,19 +142,25 @@ def _read(answer: Answer) -> Finding:
 
 
 def read(executions: Sequence[noukai_sdk.RecordedRun]) -> Finding:
-    """What the executions of a session say; those that came to a result count before those that did not."""
+    """What the executions of a session say: one with a result counts before one that goes on, and that before the others."""
     if not executions:
         return Absent()
-    completed = [execution for execution in executions if execution.status == "completed"]
-    last = completed[-1] if completed else executions[-1]
+    last = max(executions[::-1], key=_weight)
     if not last.finished:
-        return (Waiting if last.status in _PAUSED else UnderWay)(last.execution_id)
+        return Waiting() if last.status in _PAUSED else UnderWay(last.execution_id)
     try:
         result = last.result()
     except noukai_sdk.ResultNotRecordedError as error:
-        return Broken(Failure("result_unavailable", f"{error.message}; it was carried out, and is not paid for again"))
+        text = f"{error.message}; it was carried out, and is not paid for again"
+        return Broken(Failure("result_unavailable", text), settled=False)
     if result.status == "completed":
         return Finished(result.result, last.execution_id)
     fields = last.error if isinstance(last.error, dict) else {}
     said = str(result.result or f"execution {last.execution_id} is {result.status}")
     return Broken(Failure(str(fields.get("code") or "FLOW_FAILED"), said))
+
+
+def _weight(execution: noukai_sdk.RecordedRun) -> int:
+    if execution.status == "completed":
+        return 2
+    return 0 if execution.finished or execution.status in _PAUSED else 1

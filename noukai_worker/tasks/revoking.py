@@ -15,6 +15,7 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import task_revoked
+from celery.worker import state as worker_state
 from celery.worker.control import Panel
 from kombu.utils.functional import maybe_list
 
@@ -57,10 +58,14 @@ def _cancel(app: Celery, ids: Iterable[str], terminate: bool) -> None:
             view = store.perform(operations.peek(run_id))
             if view is None or (view.state is State.RUNNING and not terminate):
                 continue
-            with suppress(RunFinished, RunNotFound):
-                cancelled = store.perform(operations.cancel(run_id, reason="revoked"))
-                if cancelled.before not in (State.RUNNING, State.CANCELLED):  # of those Celery tells by itself
-                    end_cancelled(app, cancelled)
+            cancelled = store.perform(operations.cancel(run_id, reason="revoked"))
+            if cancelled.before is not State.CANCELLED:
+                end_cancelled(app, cancelled)
+        except RunFinished:
+            # It may be redriven under its id: Celery must not throw its message away then.
+            worker_state.revoked.discard(run_id)
+        except RunNotFound:
+            continue
         except StoreUnavailable as error:
             logger.warning("run %s was revoked and could not be cancelled (%s): revoke it again", run_id, error)
 

@@ -1,12 +1,13 @@
-"""Who may read a run: whoever has its token; and whose idempotency key is whose."""
+"""Who may read a run: whoever has its token; who is an operator; and whose idempotency key is whose."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from fastapi import Request
+from pydantic import SecretStr
 
 from ..errors import TokenRejected
 from ..runs import RunView
@@ -34,6 +35,24 @@ def admit(request: Request, view: RunView) -> None:
         raise TokenRejected(view.id)
 
 
+def operators_with(token: SecretStr) -> Callable[[Request], str]:
+    """An `identify` for operators who share one token, sent as Authorization: Bearer and nowhere else.
+
+    Not in a cookie, which a browser would send for any page, nor in the URL, which is logged.
+    """
+
+    def identify(request: Request) -> str:
+        given = _bearer(request)
+        if not given:
+            text = "this is for operators: send their token, Authorization: Bearer"
+            raise Refusal(401, "operator_token_required", text, {"WWW-Authenticate": "Bearer"})
+        if not hmac.compare_digest(given.encode(), token.get_secret_value().encode()):
+            raise Refusal(403, "operator_token_rejected", "this is not the token of NOUKAI_WORKER_OPERATOR_TOKEN")
+        return "operator"
+
+    return identify
+
+
 def idempotency_key(request: Request, identity: str) -> str | None:
     """The caller's Idempotency-Key, made unambiguous across callers. Raises Refusal."""
     key = request.headers.get("idempotency-key")
@@ -47,9 +66,12 @@ def idempotency_key(request: Request, identity: str) -> str | None:
 
 
 def _tokens(request: Request) -> Iterable[str]:
-    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        yield credentials.strip()
+    yield _bearer(request)
     yield request.headers.get("x-noukai-token", "")
     yield request.cookies.get("noukai_token", "")
     yield request.query_params.get("token", "")
+
+
+def _bearer(request: Request) -> str:
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    return credentials.strip() if scheme.lower() == "bearer" else ""

@@ -19,11 +19,7 @@ _FIELDS = (*RunRequest.model_fields, "delay", "priority")
 
 async def submission(request: Request, limit: int) -> dict[str, Any]:
     """The fields of a run that is to be enqueued. Raises PayloadTooLarge, InvalidRequest, Refusal."""
-    # Escaped (\u00e9) a body may be three times what is kept of it, which has the exact limit.
-    try:
-        fields = await json_object(request, _ESCAPED * limit + _SLACK)
-    except PayloadTooLarge as error:
-        raise PayloadTooLarge(error.size, limit) from None
+    fields = await _escaped(request, limit, "the input")
     for name in fields:
         if name == "idempotency_key":
             raise InvalidRequest("idempotency_key: send it as the header Idempotency-Key")
@@ -32,6 +28,22 @@ async def submission(request: Request, limit: int) -> dict[str, Any]:
     if not isinstance(fields.get("flow"), str):
         raise InvalidRequest("flow: write it as org/project/slug")
     return fields
+
+
+async def tool_results(request: Request, limit: int) -> Any:
+    """What is to be read as tool results. Raises PayloadTooLarge, InvalidRequest, Refusal."""
+    fields = await _escaped(request, limit, "tool_results")
+    if set(fields) != {"tool_results"}:
+        raise InvalidRequest('send {"tool_results": [{"tool_call_id": "…", "content": "…"}]}')
+    return fields["tool_results"]
+
+
+async def _escaped(request: Request, limit: int, part: str) -> dict[str, Any]:
+    # Escaped (\u00e9) a body may be three times what is kept of it, which has the exact limit.
+    try:
+        return await json_object(request, _ESCAPED * limit + _SLACK)
+    except PayloadTooLarge as error:
+        raise PayloadTooLarge(error.size, limit, part) from None
 
 
 async def json_object(request: Request, limit: int) -> dict[str, Any]:

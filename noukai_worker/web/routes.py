@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
@@ -13,14 +13,15 @@ from ..errors import RunFinished
 from ..runs import RunRequest, RunView, State, operations
 from ..settings import Settings, current
 from .access import admit, idempotency_key
-from .bodies import json_object, submission
+from .bodies import json_object, submission, tool_results
+from .identity import Identify, identified
 from .refusals import Refusal, Route
 from .source import Source
 from .stream import EventStream
 
-Identify = Callable[..., Any]
 Enqueue = Callable[..., Awaitable[client.Run]]
 Cancel = Callable[..., Awaitable[State]]
+Resume = Callable[..., Awaitable[client.Run]]
 
 _LONGEST_POSITION = 15
 _REASON_BYTES = 10_000
@@ -34,15 +35,16 @@ def router(
     open: bool = False,  # noqa: A002 - the word of the setting
     enqueue: Enqueue = client.aenqueue,
     cancel: Cancel = client.acancel,
+    resume: Resume = client.aresume,
 ) -> APIRouter:
-    """Routes to enqueue runs and to look at, follow and cancel them; its connections live as long as the application.
+    """Routes to enqueue runs and to look at, follow, answer and cancel them; its connections live as long as the application.
 
     settings: those of `configure`, or of the environment, unless given. identify: a FastAPI dependency that returns who enqueues,
     as text; idempotency keys are then the caller's own. It may raise HTTPException to refuse. Without it, whoever reaches
-    `POST /runs` may enqueue. open: reading needs no token (for development). enqueue, cancel: what to call instead of the
-    client's.
+    `POST /runs` may enqueue. open: reading needs no token (for development). enqueue, cancel, resume: what to call instead of
+    the client's.
     """
-    return build(Source(settings or current()), identify, open, enqueue, cancel)
+    return build(Source(settings or current()), identify, open, enqueue, cancel, resume)
 
 
 def build(
@@ -51,6 +53,7 @@ def build(
     open: bool = False,  # noqa: A002
     enqueue: Enqueue = client.aenqueue,
     cancel: Cancel = client.acancel,
+    resume: Resume = client.aresume,
 ) -> APIRouter:
     """The router on a source; see `router`."""
 
@@ -59,24 +62,26 @@ def build(
         async with source:
             yield
 
-    async def identified(request: Request, identity: Annotated[Any, Depends(identify or _anybody)]) -> None:
-        if not isinstance(identity, str) or (identify and not identity):
-            raise Refusal(401, "identity_required", "it is not known who asks: sign in first")
-        request.state.noukai_identity = identity
-
-    it = _Endpoints(source, open, enqueue, cancel)
+    it = _Endpoints(source, open, enqueue, cancel, resume)
     routes = APIRouter(route_class=Route, lifespan=lifespan, tags=["noukai"])
     routes.add_api_route(
         "/runs",
         it.enqueue_run,
         methods=["POST"],
         status_code=202,
-        dependencies=[Depends(identified)],
+        dependencies=[Depends(identified(identify))],
         openapi_extra={"requestBody": _REQUEST_BODY},
     )
     routes.add_api_route("/runs/{run_id}", it.show_run)
     routes.add_api_route("/runs/{run_id}/events", it.follow_run, status_code=200, response_class=EventStream)
     routes.add_api_route("/runs/{run_id}/cancel", it.cancel_run, methods=["POST"], status_code=202)
+    routes.add_api_route(
+        "/runs/{run_id}/tool-results",
+        it.answer_run,
+        methods=["POST"],
+        status_code=202,
+        openapi_extra={"requestBody": _TOOL_RESULTS_BODY},
+    )
     routes.add_api_route("/healthz", it.healthy)
     routes.add_api_route("/readyz", it.ready)
     return routes
@@ -88,6 +93,7 @@ class _Endpoints:
     open: bool
     enqueue: Enqueue
     cancel: Cancel
+    resume: Resume
 
     async def enqueue_run(self, request: Request) -> Response:
         """Record a run and send it to the workers. The answer holds its id, its token and where its events are."""
@@ -127,6 +133,13 @@ class _Endpoints:
                 raise
         return JSONResponse({"id": run_id, "status": State.CANCELLED}, 202)
 
+    async def answer_run(self, run_id: str, request: Request) -> Response:
+        """Go on with a paused run: the results of all tool calls in its `waiting_for`, once for each pause."""
+        await self._admitted(run_id, request)
+        results = await tool_results(request, self.source.settings.max_input_bytes)
+        run = await self.resume(run_id, results)
+        return JSONResponse({"id": run_id, "status": State.QUEUED, "position": run.position}, 202)
+
     async def healthy(self) -> dict[str, str]:
         """This process is up."""
         return {"status": "ok"}
@@ -144,10 +157,6 @@ class _Endpoints:
 
     async def _view(self, run_id: str) -> RunView:
         return await self.source.hub.perform(operations.show(run_id))
-
-
-async def _anybody() -> str:
-    return ""
 
 
 def _position(request: Request) -> int:
@@ -187,6 +196,32 @@ _REQUEST_BODY = {
                     **_SCHEMA["properties"],
                     "delay": {"type": "number", "minimum": 0, "description": "Seconds until the run is due."},
                     "priority": {"type": "integer", "minimum": 0, "maximum": 9},
+                },
+            }
+        }
+    },
+}
+_TOOL_RESULT = {
+    "type": "object",
+    "required": ["tool_call_id", "content"],
+    "properties": {
+        "tool_call_id": {"type": "string", "description": "The id of the call that it answers."},
+        "content": {"description": "Text; anything else is sent to the flow as JSON."},
+    },
+}
+_TOOL_RESULTS_BODY = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["tool_results"],
+                "additionalProperties": False,
+                "properties": {
+                    "tool_results": {
+                        "description": "One for each call, or an object of contents by id.",
+                        "anyOf": [{"type": "array", "items": _TOOL_RESULT}, {"type": "object"}],
+                    }
                 },
             }
         }

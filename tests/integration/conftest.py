@@ -19,6 +19,7 @@ from noukai_worker.runs import Entry, RunStore, RunView, operations, shared
 from noukai_worker.settings import Settings, adopt
 from noukai_worker.tasks import app as apps
 from noukai_worker.tasks import conf, rabbitmq
+from tests.support.cluster import CLUSTER, AsOneServer, Cluster, clustered
 from tests.support.leaks import immortal
 from tests.support.processes import RedisServer, Worker, until
 from tests.support.rabbitmq import RabbitServer
@@ -32,13 +33,26 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with clustered(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
 @pytest.fixture
-def redis_url(redis_server: RedisServer) -> Iterator[str]:
-    """An empty real server; afterwards no key of ours may be immortal."""
+def redis_url(redis_server: RedisServer, request: pytest.FixtureRequest) -> Iterator[str]:
+    """An empty real server, or cluster if NOUKAI_TEST_SERVER says so; afterwards no key of ours may be immortal."""
     with contextlib.closing(redis.Redis.from_url(redis_server.url)) as client:
         client.flushall()
-        yield redis_server.url
-        assert immortal(client) == []
+        if CLUSTER:
+            url = request.getfixturevalue("redis_cluster").url
+            with contextlib.closing(AsOneServer(url)) as cluster:
+                cluster.flushall()
+                yield url
+                assert immortal(cluster) == []
+        else:
+            yield redis_server.url
+            assert immortal(client) == []
 
 
 @pytest.fixture(scope="session")
@@ -130,19 +144,31 @@ class House:
 
 @pytest.fixture
 def house(
-    redis_url: str, broker_url: str | None, flow_server: FlowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    redis_url: str,
+    redis_server: RedisServer,
+    broker_url: str | None,
+    flow_server: FlowServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[House]:
-    settings = Settings(redis_url=redis_url, broker_url=broker_url, base_url=flow_server.base_url)
-    for name in ("NOUKAI_API_KEY", "NOUKAI_ENV", "NOUKAI_BROKER_URL"):
+    for name in ("NOUKAI_API_KEY", "NOUKAI_ENV", "NOUKAI_BROKER_URL", "NOUKAI_RESULT_BACKEND"):
         monkeypatch.delenv(name, raising=False)
-    with _enqueuing(settings):
-        house = House(settings, flow_server, tmp_path, RunStore(redis_url))
+    broker = broker_url or (redis_server.url if CLUSTER else None)
+    settings = Settings(redis_url=redis_url, broker_url=broker, base_url=flow_server.base_url)
+    with installed(settings, flow_server, tmp_path) as house:
+        yield house
+
+
+@contextlib.contextmanager
+def installed(settings: Settings, flow_server: FlowServer, folder: Path) -> Iterator[House]:
+    """A house with these settings; its workers are stopped in the end."""
+    with _enqueuing(settings), contextlib.closing(RunStore(settings.redis_url)) as store:
+        house = House(settings, flow_server, folder, store)
         yield house
         for worker in house.workers:
             if worker.alive:
                 worker.resume()  # a stopped process hears nothing
             worker.stop()
-        house.store.close()
 
 
 @contextlib.contextmanager
@@ -153,9 +179,10 @@ def _enqueuing(settings: Settings) -> Iterator[Any]:
     yield app
     gc.collect()  # Celery's results unsubscribe when they are collected; their app must still be there
     _state._tls.current_app = None
-    if app.backend.result_consumer._pubsub:
-        app.backend.result_consumer.stop()
-    app.backend.client.close()
+    if app.conf.result_backend:
+        if app.backend.result_consumer._pubsub:
+            app.backend.result_consumer.stop()
+        app.backend.client.close()
     rabbitmq.close(app)
     app.close()
     pools.reset()  # another app's connections would believe that queues are still there

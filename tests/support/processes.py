@@ -38,7 +38,7 @@ def free_port() -> int:
 
 
 def server_binary() -> str:
-    """The server that NOUKAI_TEST_SERVER names (`redis` or `valkey`); Valkey, from the package index, by default."""
+    """The server that NOUKAI_TEST_SERVER names: `redis`, or else Valkey, from the package index."""
     kind = os.environ.get("NOUKAI_TEST_SERVER", "valkey")
     if kind == "redis":
         installed = shutil.which("redis-server")

@@ -32,6 +32,8 @@ def test_the_names_are_locked() -> None:
         "enqueue",
         "execute_flow",
         "job_flow",
+        "lift_pause",
+        "limits",
         "recent",
         "redrive",
         "redrive_all",

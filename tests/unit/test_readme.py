@@ -6,7 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from noukai_worker.settings import Settings
+from noukai_worker.settings import UNPREFIXED, Settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -15,8 +15,9 @@ BROKERS = (ROOT / "docs" / "brokers.md").read_text()
 
 def test_every_setting_is_in_the_table_with_its_default() -> None:
     rows = dict(re.findall(r"^\| `(NOUKAI_\w+)` \| ([^|]+) \|", README, re.MULTILINE))
-    plain = {"redis_url", "broker_url", "api_key", "env", "base_url"}
-    expected = {f"NOUKAI_{'' if name in plain else 'WORKER_'}{name.upper()}": name for name in Settings.model_fields}
+    expected = {
+        f"NOUKAI_{'' if name in UNPREFIXED else 'WORKER_'}{name.upper()}": name for name in Settings.model_fields
+    }
     assert set(rows) == set(expected)
     for variable, name in expected.items():
         default = Settings.model_fields[name].default

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from noukai_worker.errors import CredentialMissing, InvalidRequest
-from noukai_worker.settings import Settings, address, adopt, current, from_environment
+from noukai_worker.redis_url import address
+from noukai_worker.settings import Settings, adopt, current, from_environment
 
 
 @pytest.fixture(autouse=True)
@@ -33,8 +34,14 @@ def test_names_are_those_of_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
         ("NOUKAI_WORKER_LEASE", "soon"),
         ("NOUKAI_WORKER_LEASE", "0"),
         ("NOUKAI_WORKER_CREDENTIALS", "nk_x"),
+        ("NOUKAI_WORKER_LIMITS", "10"),
+        ("NOUKAI_WORKER_LIMITS", '{"default": {"concurrency": 0}}'),
+        ("NOUKAI_WORKER_LIMITS", '{"default": {"speed": 1}}'),
         ("NOUKAI_ENV", "staging"),
         ("NOUKAI_REDIS_URL", "localhost"),
+        ("NOUKAI_REDIS_URL", "redis-sentinel://h:1"),
+        ("NOUKAI_BROKER_URL", "redis-cluster://h"),
+        ("NOUKAI_RESULT_BACKEND", "redis-cluster://h"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_the_variable(
@@ -46,9 +53,35 @@ def test_a_wrong_value_is_one_line_that_names_the_variable(
     assert "\n" not in str(caught.value)
 
 
+def test_a_wrong_address_does_not_show_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    for wrong in ("redis://u:hush@h:x", "redis-cluster://u:hush@h/3", "redis-sentinel://u:hush@h", "http://u:hush@h"):
+        monkeypatch.setenv("NOUKAI_REDIS_URL", wrong)
+        from_environment.cache_clear()
+        with pytest.raises(InvalidRequest, match="NOUKAI_REDIS_URL") as caught:
+            from_environment()
+        assert "hush" not in str(caught.value)
+
+
+def test_a_cluster_carries_neither_broker_nor_results() -> None:
+    cluster = "redis-cluster://h:1,h:2"
+    with pytest.raises(InvalidRequest, match="NOUKAI_BROKER_URL"):
+        _ = Settings(redis_url=cluster).broker
+    assert Settings(redis_url=cluster).results is None
+    assert Settings(redis_url=cluster, broker_url="amqp://h").results is None
+    assert Settings(redis_url=cluster, broker_url="redis://b").results == "redis://b"
+    assert Settings(redis_url=cluster, broker_url="amqp://h", result_backend="redis://r").results == "redis://r"
+    sentinel = "redis-sentinel://h/0#main"
+    assert (Settings(redis_url=sentinel).broker, Settings(redis_url=sentinel).results) == (sentinel, sentinel)
+    assert Settings(redis_url="redis://a", broker_url="amqp://b").results == "redis://a"
+
+
 def test_secrets_are_not_shown() -> None:
     settings = Settings(
-        redis_url="redis://u:hush@h", broker_url="amqp://u:hush@h", api_key="nk_hush", credentials={"a": "nk_hush"}
+        redis_url="redis://u:hush@h",
+        broker_url="amqp://u:hush@h",
+        result_backend="redis://u:hush@h",
+        api_key="nk_hush",
+        credentials={"a": "nk_hush"},
     )  # type: ignore[arg-type]
     assert "hush" not in repr(settings) + str(settings)
     assert address("rediss://u:hush@h:1/2?password=hush") == "rediss://h:1/2"

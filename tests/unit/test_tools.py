@@ -100,6 +100,50 @@ def test_a_failure_is_told_to_the_flow_without_what_it_may_hold(caplog: pytest.L
     assert "run r: the tool broken failed" in caplog.text
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), StopIteration(1), asyncio.CancelledError()])
+def test_whatever_a_function_raises_is_a_result(error: BaseException) -> None:
+    """`sys.exit` in a library must not end the worker's loop, nor have the flow wait for the limit."""
+
+    @tools.register("plain")
+    def plain() -> None:
+        raise error
+
+    @tools.register("async")
+    async def coroutine() -> None:
+        raise error
+
+    plain_says, async_says = map(json.loads, answered(call("plain", call_id="1"), call("async", call_id="2")))
+    for says in (plain_says, async_says):
+        assert says["error"].startswith("the tool failed: ")
+
+
+@pytest.mark.parametrize(
+    "result", ["\ud800", {"a": object()}, {1: {2}, "x": "\ud800"}], ids=["half a character", "an object", "both"]
+)
+def test_a_result_that_cannot_be_stored_is_an_error_of_the_tool(result: Any) -> None:
+    tools.register("odd")(lambda: result)
+    (told,) = answered(call("odd"))
+    assert "error" in json.loads(told)
+
+
+def test_an_attempt_that_is_interrupted_does_not_wait_for_its_functions() -> None:
+    begun = asyncio.Event()
+
+    @tools.register("slow")
+    async def slow() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        answering = asyncio.create_task(tools.answer([call("slow")], run_id="r", metadata={}, limit=30))
+        await begun.wait()
+        answering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await answering
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("arguments", ["{", "[1]", '{"a": 1}'])
 def test_arguments_that_do_not_fit_are_told_to_the_flow(arguments: str) -> None:
     tools.register("none")(lambda: None)

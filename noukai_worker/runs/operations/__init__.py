@@ -5,29 +5,40 @@ the same answers and raise the same errors.
 """
 
 from .attempts import advance, claim, create, entry
+from .gates import Gate, admit, enter, look, pause, release, renew, room_of
 from .operation import Operation, T
 from .orders import cancel, redrive, resume
-from .reading import dead, parse_entry, peek, read, recent, show
-from .sweeping import due, overdue, shelve, unsent
+from .reading import dead, parse_entry, peek, read, recent, show, state
+from .sweeping import due, overdue, shelve, turn, unsent
 
 __all__ = [
+    "Gate",
     "Operation",
     "T",
+    "admit",
     "advance",
     "cancel",
     "claim",
     "create",
     "dead",
     "due",
+    "enter",
     "entry",
+    "look",
     "overdue",
     "parse_entry",
+    "pause",
     "peek",
     "read",
     "recent",
     "redrive",
+    "release",
+    "renew",
     "resume",
+    "room_of",
     "shelve",
     "show",
+    "state",
+    "turn",
     "unsent",
 ]

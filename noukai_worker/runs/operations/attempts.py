@@ -86,6 +86,8 @@ def create(
             ms(failed_retention or retention),
         ),
         decode,
+        run_id,
+        ms(delay or pickup),
     )
 
 
@@ -122,7 +124,9 @@ def claim(run_id: str, *, claim_id: str, lease: float, worker: str) -> Operation
             Reply(**from_json(reply)) if reply else None,
         )
 
-    return Operation("claim", write_keys(run_id), (run_id, claim_id, ms(lease), to_json(worker)), decode)
+    return Operation(
+        "claim", write_keys(run_id), (run_id, claim_id, ms(lease), to_json(worker)), decode, run_id, ms(lease)
+    )
 
 
 def advance(
@@ -180,6 +184,8 @@ def advance(
             *lines,
         ),
         decode,
+        lease.run_id,
+        None if to is None else ms(extend if to.terminal else wait),
     )
 
 

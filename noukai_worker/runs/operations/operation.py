@@ -14,13 +14,30 @@ Argument = str | bytes | int
 
 
 @dataclass(frozen=True, slots=True)
+class Everywhere:
+    """How a cluster is asked for something that all runs share: every part of it with `args`, and the answers are made one."""
+
+    args: tuple[Argument, ...]
+    merge: Callable[[list[Any]], Any]
+    partial: bool = False
+    """Whether the parts that can be reached will do."""
+
+
+@dataclass(frozen=True, slots=True)
 class Operation(Generic[T]):
-    """One call of one script. `decode` turns Redis' answer into `T`, or raises one of our errors."""
+    """One call of one script. `decode` turns Redis' answer into `T`, or raises one of our errors.
+
+    The rest is for a cluster (mirror.py): whose run it is; in how many ms at the latest somebody must look at it if the operation
+    is not carried through (None if the deadline only moves away); how to ask for what is not one run's.
+    """
 
     script: str
     keys: tuple[str, ...]
     args: tuple[Argument, ...]
     decode: Callable[[Any], T]
+    run_id: str = ""
+    ahead: int | None = None
+    everywhere: Everywhere | None = None
 
 
 def write_keys(run_id: str) -> tuple[str, ...]:
@@ -40,6 +57,13 @@ def existing(run_id: str, word: str) -> None:
         raise RunExpired(run_id)
     if word == "unknown":
         raise RunNotFound(run_id)
+
+
+def newest(scored: list[list[Any]], offset: int, limit: int) -> list[Any]:
+    """One stretch of several lists of ids and scores (flat, as Redis gives them), the highest score first."""
+    rows = [(float(flat[n + 1]), flat[n]) for flat in scored for n in range(0, len(flat), 2)]
+    rows.sort(key=lambda row: row[0], reverse=True)
+    return [part for score, one in rows[offset : offset + limit] for part in (one, score)]
 
 
 def ms(seconds: float) -> int:

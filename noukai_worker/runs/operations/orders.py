@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from ..answers import Cancelled, Unsent
 from ..model import State
 from ..request import RunRequest
 from .operation import Operation, existing, ms, text, write_keys
+
+_SOON = 10_000
 
 
 def cancel(run_id: str, *, reason: str | None = None) -> Operation[Cancelled]:
@@ -25,11 +28,14 @@ def cancel(run_id: str, *, reason: str | None = None) -> Operation[Cancelled]:
             raise RunFinished(run_id, before)
         return Cancelled(run_id, before, text(answer[2]), text(answer[3]))
 
-    return Operation("cancel", write_keys(run_id), (run_id, to_json({"reason": reason} if reason else {})), decode)
+    return Operation(
+        "cancel", write_keys(run_id), (run_id, to_json({"reason": reason} if reason else {})), decode, run_id, _SOON
+    )
 
 
 def resume(run_id: str, *, position: int, results: Sequence[Mapping[str, Any]], pickup: float) -> Operation[Unsent]:
-    """Queue a paused run again with what it waits for; `position` is that of its `run.paused` entry. Once: a second answer raises.
+    """Queue a paused run again with what it waits for; `position` is that of its `run.paused` entry. Once: a second answer raises,
+    but this operation itself may be repeated.
 
     Its message is the caller's to send, within `pickup` seconds. Raises RunNotFound, RunExpired, RunNotPaused.
     """
@@ -42,14 +48,21 @@ def resume(run_id: str, *, position: int, results: Sequence[Mapping[str, Any]], 
         return Unsent(run_id, RunRequest.stored(answer[1]), text(answer[2]))
 
     data = to_json({"tool_call_ids": [result.get("toolCallId") for result in results]})
-    return Operation("resume", write_keys(run_id), (run_id, position, to_json(results), ms(pickup), data), decode)
+    return Operation(
+        "resume",
+        write_keys(run_id),
+        (run_id, position, to_json(results), ms(pickup), data, _order()),
+        decode,
+        run_id,
+        ms(pickup),
+    )
 
 
 def redrive(run_id: str, *, pickup: float) -> Operation[Unsent]:
     """Queue a failed run again, under its id, with all its attempts and its age anew; it goes on at its checkpoint.
 
     Its terminal entry is replaced by `run.retrying` under the same number, so that the log has one end again (law 2). The message
-    is the caller's to send, within `pickup` seconds. Raises RunNotFound, RunExpired, RunNotFailed.
+    is the caller's to send, within `pickup` seconds. This operation may be repeated. Raises RunNotFound, RunExpired, RunNotFailed.
     """
 
     def decode(answer: Any) -> Unsent:
@@ -59,4 +72,9 @@ def redrive(run_id: str, *, pickup: float) -> Operation[Unsent]:
             raise RunNotFailed(run_id, text(answer[1]))
         return Unsent(run_id, RunRequest.stored(answer[1]), text(answer[2]))
 
-    return Operation("redrive", write_keys(run_id), (run_id, ms(pickup)), decode)
+    return Operation("redrive", write_keys(run_id), (run_id, ms(pickup), _order()), decode, run_id, ms(pickup))
+
+
+def _order() -> str:
+    # The client of Redis repeats what was not answered; that is not somebody else's order.
+    return uuid.uuid4().hex

@@ -10,7 +10,7 @@ from ...errors import EntriesTrimmed, EntryUnreadable, PositionAhead, RunNotFoun
 from .. import keys
 from ..answers import Page
 from ..model import Entry, RunView, State
-from .operation import Operation, existing, ms, pairs, read_keys, text
+from .operation import Everywhere, Operation, existing, ms, newest, pairs, read_keys, text
 
 
 def parse_entry(raw: bytes | str) -> Entry:
@@ -68,6 +68,11 @@ def peek(run_id: str) -> Operation[RunView | None]:
     return Operation(shown.script, shown.keys, shown.args, decode)
 
 
+def state(run_id: str) -> Operation[State | None]:
+    """The state that a run is in; None if it is gone."""
+    return Operation("state", read_keys(run_id), (), lambda answer: State(text(answer)) if answer else None)
+
+
 def read(run_id: str, *, after: int, limit: int) -> Operation[Page]:
     """Up to `limit` entries after a position. Raises RunNotFound, RunExpired, PositionAhead, EntriesTrimmed (law 7)."""
 
@@ -85,9 +90,20 @@ def read(run_id: str, *, after: int, limit: int) -> Operation[Page]:
 
 def recent(*, offset: int = 0, limit: int = 50) -> Operation[tuple[str, ...]]:
     """Ids of the newest runs, newest first."""
-    return Operation("recent", (keys.INDEX,), (offset, limit), lambda answer: tuple(map(text, answer)))
+    return _listing("recent", keys.INDEX, offset, limit)
 
 
 def dead(*, since: float = 0.0, offset: int = 0, limit: int = 50) -> Operation[tuple[str, ...]]:
     """Ids of failed runs, those that failed last first; `since` in Unix seconds."""
-    return Operation("dead", (keys.DEAD,), (ms(since), offset, limit), lambda answer: tuple(map(text, answer)))
+    return _listing("dead", keys.DEAD, offset, limit, ms(since))
+
+
+def _listing(script: str, key: str, offset: int, limit: int, *more: int) -> Operation[tuple[str, ...]]:
+    return Operation(
+        script,
+        (key,),
+        (offset, limit, *more),
+        lambda answer: tuple(map(text, answer[::2])),
+        # The page of a whole is somewhere in the beginnings of its parts.
+        everywhere=Everywhere((0, offset + limit, *more), lambda answers: newest(answers, offset, limit)),
+    )

@@ -20,12 +20,23 @@ class Script:
 
 
 @cache
-def load(name: str) -> Script:
-    """The script in the file `<name>.lua`."""
-    folder = files(__name__)
-    prelude, body = ((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("prelude", name))
-    text = "\n".join((_tables(), prelude, body))
+def load(name: str, *, mirrored: bool = False) -> Script:
+    """The script in the file `<name>.lua`; those of a gate share `gate.lua`, too.
+
+    `mirrored` is the form of a writing script for a cluster (`mirrored.lua`).
+    """
+    body = _read(name)
+    if mirrored:
+        body = _read("mirrored").replace("-- SCRIPT\n", body)
+    # A cluster carries a plain message to every node, a sharded one only to that of the run.
+    publish = f"local PUBLISH = '{'SPUBLISH' if mirrored else 'PUBLISH'}'"
+    shared = [_read("gate")] if name.startswith("gate_") else []
+    text = "\n".join((_tables(), publish, _read("prelude"), *shared, body))
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def _read(name: str) -> str:
+    return (files(__name__) / f"{name}.lua").read_text(encoding="utf-8")
 
 
 @cache

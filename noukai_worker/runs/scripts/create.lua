@@ -28,7 +28,5 @@ write(id, log, 1, '"run.queued"', 0, ARGV[15], ARGV[14])
 live(ttl, run, log)
 redis.call('SET', tombstone, 1, 'PX', int(2 * ttl))
 due(deadlines, id, deadline, ttl)
-redis.call('ZADD', index, int(now), id)
-redis.call('ZREMRANGEBYSCORE', index, '-inf', int(now - 2 * ttl))
-outlive(index, 2 * ttl)
+enlist(index, id, ttl)
 return {'created', token, 1, 'queued'}

@@ -1,4 +1,4 @@
--- Ids of failed runs, those that failed last first.
+-- Ids of failed runs, those that failed last first, each with the moment.
 -- KEYS: dead
--- ARGV: since_ms offset limit
-return redis.call('ZREVRANGEBYSCORE', KEYS[1], '+inf', ARGV[1], 'LIMIT', ARGV[2], ARGV[3])
+-- ARGV: offset limit since_ms
+return redis.call('ZREVRANGEBYSCORE', KEYS[1], '+inf', ARGV[3], 'WITHSCORES', 'LIMIT', ARGV[1], ARGV[2])

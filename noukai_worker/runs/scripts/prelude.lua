@@ -1,5 +1,5 @@
 -- Shared by all scripts: the server's clock, whole numbers as text, the transition table, the log, times to live.
--- Placed before each script; TRANSITIONS is rendered from runs/model.py.
+-- Placed before each script; TRANSITIONS is rendered from runs/model.py, PUBLISH by scripts/__init__.py.
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -39,7 +39,7 @@ local function write(id, log, seq, kind, attempt, data, max_entries, place)
   local entry = '{"run_id":"' .. id .. '","seq":' .. int(seq) .. ',"type":' .. kind .. ',"at":"' .. at
     .. '","attempt":' .. int(attempt) .. ',"data":' .. data .. '}'
   redis.call('XADD', log, 'MAXLEN', '~', max_entries, int(seq) .. '-' .. (place or '0'), 'entry', entry)
-  redis.call('PUBLISH', 'noukai:{' .. id .. '}:events', entry)
+  redis.call(PUBLISH, 'noukai:{' .. id .. '}:events', entry)
 end
 
 -- How long the keys of an unfinished run live: the retention after the last moment at which anything may be due. Longer than all
@@ -73,6 +73,13 @@ end
 
 local function unbury(dead, id)
   redis.call('ZREM', dead, id)
+end
+
+-- All runs, the newest first, until they have expired.
+local function enlist(index, id, ttl)
+  redis.call('ZADD', index, int(now), id)
+  redis.call('ZREMRANGEBYSCORE', index, '-inf', int(now - 2 * ttl))
+  outlive(index, 2 * ttl)
 end
 
 local function live(ttl, ...)

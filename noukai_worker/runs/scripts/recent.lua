@@ -1,4 +1,4 @@
--- Ids of the newest runs, newest first.
+-- Ids of the newest runs, newest first, each with the moment.
 -- KEYS: index
 -- ARGV: offset limit
-return redis.call('ZREVRANGE', KEYS[1], ARGV[1], ARGV[1] + ARGV[2] - 1)
+return redis.call('ZREVRANGE', KEYS[1], ARGV[1], ARGV[1] + ARGV[2] - 1, 'WITHSCORES')

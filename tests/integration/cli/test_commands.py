@@ -12,7 +12,8 @@ import pytest
 import redis
 
 from noukai_sdk.testing import FlowServer
-from noukai_worker.runs import keys
+from noukai_worker.runs import RunStore, keys, operations
+from noukai_worker.settings import Limit
 from tests.support.processes import RedisServer, until
 
 from .conftest import PROGRAM, CommandLine
@@ -156,3 +157,22 @@ def test_a_terminal_gets_a_bar(command: CommandLine) -> None:
     assert "━".encode() in shown
     assert b"step 2/2: Write the exercise" in shown
     assert b"completed" in shown
+
+
+def test_limits_show_what_waits_and_a_pause_can_be_lifted(command: CommandLine, redis_server: RedisServer) -> None:
+    (quiet,) = command.json("limits", "acme")
+    assert quiet == {
+        "credential": "acme", "concurrency": None, "rate": None, "paused_until": None, "held": 0,
+        "waiting": {"stream": {}, "execute": {}}, "sent": {"stream": 0, "execute": 0},
+    }  # fmt: skip
+    with contextlib.closing(RunStore(redis_server.url)) as store:
+        gate = operations.Gate("acme", "stream", 60, Limit(concurrency=1, rate=2.5))
+        for run_id in ("1", "2"):
+            store.perform(operations.admit(gate, run_id, tenant="shop", again=False, lease=60))
+        store.perform(operations.pause(gate, 60))
+    answer = command("limits", "acme", "default")
+    first, *rest = answer.stdout.splitlines()
+    assert first.startswith("acme: at most 1 at once, 2.5 a second; 1 running; paused until 20")
+    assert rest == ["  stream: 1 waiting, tenant shop", "default: no limits"]
+    (lifted,) = command.json("limits", "acme", "--lift")
+    assert lifted["paused_until"] is None

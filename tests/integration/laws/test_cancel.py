@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from celery.result import AsyncResult
 
-from noukai_worker import Run, cancel, enqueue
+from noukai_worker import Run, cancel, enqueue, redrive
 from noukai_worker.runs import Mode, State
 from noukai_worker.tasks import app as apps
 from tests.integration.conftest import House
@@ -134,6 +134,19 @@ def test_without_remote_control_a_worker_finds_out_by_itself(house: House) -> No
     after = enqueue("acme/demo/hello-world", message="x", mode="execute")
     house.wait(after.id, within=10)
     house.flow_server.release("g")
+
+
+def test_a_failed_run_that_was_revoked_can_be_redriven(house: House) -> None:
+    """Celery's workers remember the ids of what was revoked, and would throw its message away."""
+    house.worker("stream")
+    house.flow_server.order(flow="acme/demo/hello-world", times=1, status=400)
+    run = enqueue("acme/demo/hello-world", message="x")
+    assert house.wait(run.id)[0].state is State.FAILED
+    by_celery(run)
+    inspect = apps.current().control.inspect(timeout=0.5)
+    until(lambda: inspect.stats() and not any((inspect.revoked() or {}).values()), "it was heard, and forgotten")
+    redrive(run.id)
+    assert house.wait(run.id)[0].state is State.COMPLETED
 
 
 APPLICATION = """

@@ -7,7 +7,6 @@ import sys
 import threading
 
 import pytest
-import redis
 from celery.result import AsyncResult
 
 from noukai_worker import enqueue, execute_flow, stream_flow
@@ -15,6 +14,7 @@ from noukai_worker.errors import IdempotencyConflict, RunFailed
 from noukai_worker.runs import State, keys
 from noukai_worker.tasks import app as apps
 from tests.integration.conftest import House
+from tests.support.cluster import client_of
 from tests.support.processes import Process, running, until
 
 pytestmark = pytest.mark.integration
@@ -79,7 +79,7 @@ def test_a_bare_subscriber_sees_each_entry_once_in_order(house: House) -> None:
     house.worker("stream")
     heard: list[bytes] = []
     with (
-        redis.Redis.from_url(house.settings.redis_url) as client,
+        client_of(house.settings.redis_url) as client,
         client.pubsub(ignore_subscribe_messages=True) as channel,
     ):
         run = enqueue("acme/spelling/grade-3", message="Hello", delay=0.5)

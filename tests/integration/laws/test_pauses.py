@@ -46,6 +46,16 @@ async def clock() -> dict:
         calls.write("clock\\n")
     return {"hour": 5}
 """
+STUCK = """
+import threading
+
+def stuck(city: str) -> None:
+    (HERE / "stuck").touch()
+    threading.Event().wait(60)
+
+stuck.__module__, stuck.__qualname__ = weather.__module__, weather.__qualname__
+tools.register("weather")(stuck)
+"""
 TOOLS = [
     {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}} for name in ("weather", "clock")
 ]
@@ -103,6 +113,27 @@ def test_what_a_lost_worker_has_answered_is_not_asked_again(
     (view,) = house.wait(run.id)
     assert view.state is State.COMPLETED
     assert calls(house) == ["weather Graz 5", "clock"]
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_worker_that_is_lost_over_its_functions_loses_no_run(
+    house: House, mode: Mode, functions: dict[str, str], how: str
+) -> None:
+    """The flow waits at the service, and nobody else may know for what."""
+    (house.folder / "our_tools.py").write_text(MODULE + STUCK)
+    env = functions | {"NOUKAI_WORKER_LEASE": "2", "NOUKAI_WORKER_EXECUTE_GRACE": "0", "NOUKAI_WORKER_DRAIN_GRACE": "1"}
+    victim = house.worker(mode, **env)
+    run = asking(mode)
+    until((house.folder / "stuck").exists, "a function is at work")
+    getattr(victim, how)()
+    (house.folder / "our_tools.py").write_text(MODULE)
+    house.worker(mode, **env)
+    house.flow_server.release("write")
+    (view,) = house.wait(run.id)
+    assert (view.state, view.failure) == (State.COMPLETED, None)
+    assert calls(house) == ["weather Graz 5", "clock"]
+    assert house.flow_server.counts()["flows"][FLOW]["steps"]["write"]["started"] == 1
 
 
 @pytest.mark.parametrize("mode", MODES)

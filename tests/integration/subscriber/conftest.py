@@ -3,17 +3,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import socket
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
+import uvicorn
+from fastapi import FastAPI
 
-from noukai_worker.runs import Lease, RunRequest, RunStore, State, operations
+from noukai_worker.runs import Failure, Lease, RunRequest, RunStore, State, operations, outcome, scripts
 from noukai_worker.runs.answers import Advanced, Claimed
-from tests.support.processes import RedisServer
+from tests.support.processes import RedisServer, until
+
+_BROKEN = outcome.Failed(Failure("boom", "it broke"))
 
 
 class Writer:
@@ -22,6 +29,9 @@ class Writer:
     def __init__(self, url: str) -> None:
         self.store = RunStore(url)
         self._leases: dict[str, tuple[Lease, int]] = {}
+
+    def close(self) -> None:
+        self.store.close()
 
     def new(self, *, max_entries: int = 100_000, token: str = "t", retention: float = 600.0) -> str:
         run_id = str(uuid.uuid4())
@@ -38,9 +48,7 @@ class Writer:
                 max_entries=max_entries,
             )
         )
-        claimed = self.store.perform(operations.claim(run_id, claim_id="c", lease=60, worker="w"))
-        assert isinstance(claimed, Claimed)
-        self._leases[run_id] = (claimed.lease, claimed.lease.position)
+        self._claim(run_id)
         return run_id
 
     def write(self, run_id: str, count: int = 1, *, size: int = 20) -> int:
@@ -50,6 +58,30 @@ class Writer:
 
     def end(self, run_id: str) -> int:
         return self._advance(run_id, [operations.entry("run.completed", {"result": {"n": 1}})], State.COMPLETED)
+
+    def fail(self, run_id: str) -> int:
+        lease, position = self._leases[run_id]
+        answer = self.store.perform(outcome.close(lease, position, _BROKEN, pickup=60))
+        assert isinstance(answer, Advanced)
+        return answer.position
+
+    def redrive(self, run_id: str) -> None:
+        self.store.perform(operations.redrive(run_id, pickup=60))
+        self._claim(run_id)
+
+    def fail_and_redrive(self, run_id: str) -> None:
+        """Both at once: nobody can look between them."""
+        lease, position = self._leases[run_id]
+        pipeline = self.store.client.pipeline(transaction=True)
+        for order in (outcome.close(lease, position, _BROKEN, pickup=60), operations.redrive(run_id, pickup=60)):
+            pipeline.eval(scripts.load(order.script).text, len(order.keys), *order.keys, *order.args)
+        pipeline.execute()
+        self._claim(run_id)
+
+    def _claim(self, run_id: str) -> None:
+        claimed = self.store.perform(operations.claim(run_id, claim_id=uuid.uuid4().hex, lease=60, worker="w"))
+        assert isinstance(claimed, Claimed)
+        self._leases[run_id] = (claimed.lease, claimed.lease.position)
 
     def _advance(self, run_id: str, entries: list[tuple[bytes, bytes]], to: State | None) -> int:
         lease, position = self._leases[run_id]
@@ -138,6 +170,24 @@ class Link:
                 target.write(piece)
                 await target.drain()
         target.close()
+
+
+@contextlib.contextmanager
+def served(app: FastAPI) -> Iterator[httpx.Client]:
+    """The application on a port of its own, in a thread."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        until(lambda: server.started, "the web server starts")
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        try:
+            with httpx.Client(base_url=address, timeout=20, trust_env=False) as http:
+                yield http
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 @pytest.fixture

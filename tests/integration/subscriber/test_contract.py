@@ -13,6 +13,7 @@ import redis
 
 import noukai_worker
 from noukai_worker.runs import TERMINAL_TYPES, EntryType
+from tests.support.processes import until
 
 from .conftest import Writer
 
@@ -29,11 +30,11 @@ def follow(client: Any, run_id: str, after: int = 0) -> list[dict[str, Any]]:
 
     def read_log() -> None:
         nonlocal position
-        while entries := client.xrange(log, f"({position}-0", "+", count=500):
+        while entries := client.xrange(log, f"{position + 1}-0", "+", count=500):
             for entry_id, fields in entries:
                 assert set(fields) == {b"entry"}
                 entry = json.loads(fields[b"entry"])
-                assert entry_id == b"%d-0" % entry["seq"]
+                assert entry_id == b"%d-%d" % (entry["seq"], entry["data"].get("redriven", False))
                 assert entry["seq"] == position + 1
                 seen.append(entry)
                 position = entry["seq"]
@@ -48,10 +49,10 @@ def follow(client: Any, run_id: str, after: int = 0) -> list[dict[str, Any]]:
                 read_log()
                 continue
             entry = json.loads(message["data"])
-            if entry["seq"] == position + 1:
+            if entry["seq"] == position + 1 and entry["type"] != "run.failed":
                 seen.append(entry)
                 position = entry["seq"]
-            elif entry["seq"] > position + 1:
+            elif entry["seq"] > position:
                 read_log()
     return seen
 
@@ -78,6 +79,55 @@ def test_a_client_that_knows_only_the_page_gets_every_entry(redis_url: str, writ
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", entry["at"])
         assert isinstance(entry["data"], dict)
     assert [entry["attempt"] for entry in entries[:3]] == [0, 1, 1]
+
+
+def test_a_redriven_run_is_one_log_without_a_hole_and_with_one_end(redis_url: str, writer: Writer) -> None:
+    run_id = writer.new()
+    writer.write(run_id, 2)
+    with redis.Redis.from_url(redis_url) as client:
+        failed = writer.fail(run_id)
+        before = follow(client, run_id)
+        assert (len(before), before[-1]["type"]) == (failed, "run.failed")
+        with client.pubsub() as bell:
+            bell.subscribe(f"noukai:{{{run_id}}}:events")
+            assert bell.get_message(timeout=10)["type"] == "subscribe"
+            writer.redrive(run_id)
+            replaced = json.loads(bell.get_message(timeout=10)["data"])
+        assert (replaced["seq"], replaced["type"], replaced["data"]["redriven"]) == (failed, "run.retrying", True)
+        assert {"code", "message"} <= set(replaced["data"])
+
+        came_back: list[dict[str, Any]] = []
+        thread = threading.Thread(target=lambda: came_back.extend(follow(client, run_id, after=failed)))
+        thread.start()
+        writer.write(run_id, 3)
+        writer.end(run_id)
+        thread.join()
+        whole = follow(client, run_id)
+    assert [entry["seq"] for entry in whole] == [*range(1, failed + 6)]
+    assert whole[: failed - 1] == before[:-1]
+    assert whole[failed - 1] == replaced
+    assert came_back == whole[failed:]
+    assert [entry["type"] in TERMINAL_TYPES for entry in whole] == [False] * (len(whole) - 1) + [True]
+
+
+def test_an_end_that_is_taken_back_at_once_is_not_followed(redis_url: str, writer: Writer) -> None:
+    """Attached, with the message of the end still on its way when the run is redriven."""
+    run_id = writer.new()
+    entries: list[dict[str, Any]] = []
+    with redis.Redis.from_url(redis_url) as client:
+        thread = threading.Thread(target=lambda: entries.extend(follow(client, run_id)))
+        thread.start()
+        until(lambda: client.pubsub_numsub(f"noukai:{{{run_id}}}:events")[0][1] == 1, "it is attached")
+        writer.fail_and_redrive(run_id)
+        writer.end(run_id)
+        thread.join()
+    assert [entry["type"] for entry in entries] == [
+        "run.queued",
+        "run.started",
+        "run.retrying",
+        "run.started",
+        "run.completed",
+    ]
 
 
 def test_the_message_and_the_log_hold_the_same_text(redis_url: str, writer: Writer) -> None:

@@ -4,7 +4,6 @@ import contextlib
 import json
 import socket
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,7 +14,6 @@ from typing import Any
 import httpx
 import pytest
 import redis
-import uvicorn
 from fastapi import FastAPI, HTTPException, Request
 
 from noukai_worker.client import Run
@@ -26,7 +24,7 @@ from noukai_worker.web import router, serve, stream
 from noukai_worker.web.refusals import install
 from tests.support.processes import PATIENCE, Process, RedisServer, free_port, until
 
-from .conftest import Writer
+from .conftest import Writer, served
 
 pytestmark = pytest.mark.integration
 
@@ -59,24 +57,6 @@ class Enqueuer:
 
     async def cancel(self, run_id: str, *, reason: str | None = None) -> State:
         return self.store.perform(operations.cancel(run_id, reason=reason))
-
-
-@contextlib.contextmanager
-def served(app: FastAPI) -> Iterator[httpx.Client]:
-    """The application on a port of its own, in a thread."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        until(lambda: server.started, "the web server starts")
-        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        try:
-            with httpx.Client(base_url=address, timeout=20, trust_env=False) as http:
-                yield http
-        finally:
-            server.should_exit = True
-            thread.join()
 
 
 @dataclass
@@ -155,6 +135,7 @@ def test_a_run_is_enqueued_shown_followed_and_cancelled(web: Web) -> None:
         "metadata": {"user": 7},
         "result": None,
         "error": None,
+        "waiting_for": None,
     }
 
     cancel = f"/runs/{body['id']}/cancel"

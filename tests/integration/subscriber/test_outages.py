@@ -88,7 +88,7 @@ def test_a_bell_that_died_silently_is_made_good_by_the_timer(redis_url: str, wri
         with redis.Redis.from_url(redis_url) as client:
             async with Subscription(run_id, hub=hub) as entries:
                 assert await take(entries, 2) == [1, 2]
-                hub._say("UNSUBSCRIBE", f"noukai:{{{run_id}}}:events".encode())
+                hub._lines[None]._say("UNSUBSCRIBE", f"noukai:{{{run_id}}}:events".encode())
                 await soon(lambda: client.pubsub_channels() == [])
                 writer.write(run_id)
                 assert await take(entries, 1) == [3]

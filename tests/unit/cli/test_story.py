@@ -96,6 +96,8 @@ def test_a_takeover_keeps_the_finished_steps_and_says_where_it_goes_on() -> None
         ("run.cancelled", {"reason": "too dear"}, "cancelled: too dear", State.CANCELLED),
         ("run.paused", {}, "paused: waits for tool results", State.PAUSED),
         ("run.resumed", {}, "resumed", State.QUEUED),
+        ("run.retrying", {"code": "boom", "message": "m", "delay": 0, "redriven": True},
+         "attempt 1 ended: boom: m; redriven", State.RETRYING),
         ("run.retrying", {"code": "worker_draining", "message": "m", "delay": 0},
          "attempt 1 ended: worker_draining: m; again at once", State.RETRYING),
         ("step_error", {"stepId": "a", "error": {"code": "X", "message": "y"}}, "step a failed: X: y", State.RUNNING),

@@ -366,6 +366,15 @@ def test_a_result_that_is_not_json_is_a_failure_not_an_accident(store: RunStore)
     create(store)
     end(store, claimed(store), 2, Completed("\ud800"))
     assert log(store)[-1].data["code"] == "unreadable_result"
+    unreadable = outcome.readable(Completed("\ud800"))
+    assert isinstance(unreadable, Failed)
+    assert not unreadable.settled, "it was paid for"
+    create(store, "p")
+    end(store, claimed(store, "p"), 2, Paused({"tool_calls": [{"id": "\ud800"}]}, 10))
+    assert log(store, "p")[-1].data["code"] == "unreadable_result"
+    create(store, "f")
+    end(store, claimed(store, "f"), 2, Failed(Failure("boom", "half \ud800")))
+    assert log(store, "f")[-1].data["message"] == "half ?"
     create(store, "n")
     end(store, claimed(store, "n"), 2, Completed(float("nan")))
     assert log(store, "n")[-1].data["result"] is None

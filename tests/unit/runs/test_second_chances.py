@@ -78,6 +78,19 @@ def test_each_pause_is_answered_once(store: RunStore) -> None:
     resume(store, 6)
 
 
+def test_an_order_whose_answer_was_lost_may_be_given_again(store: RunStore, client: redis.Redis) -> None:
+    """The client of Redis does so by itself; it must not make its caller believe that somebody else was faster."""
+    resumed = operations.resume("r", position=paused(store), results=RESULTS, pickup=10)
+    assert store.perform(resumed) == store.perform(resumed)
+    end(store, claimed(store, claim_id="2"), 5, Failed(BOOM))
+    assert store.perform(resumed).run_id == "r", "however far the run has come meanwhile"
+    redriven = operations.redrive("r", pickup=10)
+    assert store.perform(redriven) == store.perform(redriven)
+    assert [entry.type for entry in log(store)][-3:] == ["run.resumed", "run.started", "run.retrying"]
+    with pytest.raises(RunNotFailed):
+        redrive(store)
+
+
 def test_only_what_is_paused_can_be_resumed(store: RunStore) -> None:
     create(store)
     with pytest.raises(RunNotPaused):

@@ -21,6 +21,8 @@ class Trips:
         self.made: list[list[str]] = []
         self.gate = asyncio.Event()
         self.failures = 0
+        self.away: dict[str, int] = {}
+        """How often an operation meets a node that is away."""
 
     async def perform_all(self, operations: Sequence[Operation[Any]]) -> list[Any]:
         self.made.append([operation.script for operation in operations])
@@ -28,7 +30,13 @@ class Trips:
         if self.failures:
             self.failures -= 1
             raise StoreUnavailable("redis://x", "away")
-        return [ResponseError("ERR no") if operation.script == "bad" else operation.script for operation in operations]
+        return [self._answer(operation.script) for operation in operations]
+
+    def _answer(self, name: str) -> Any:
+        if self.away.get(name):
+            self.away[name] -= 1
+            return StoreUnavailable("redis://x", "away")
+        return ResponseError("ERR no") if name == "bad" else name
 
 
 def operation(name: str) -> Operation[str]:
@@ -67,6 +75,36 @@ def test_a_trip_is_bounded_in_bytes() -> None:
         assert trips.made == [["a"], ["b"], ["c"]]
 
     asyncio.run(main())
+
+
+def test_only_those_whose_node_is_away_are_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("noukai_worker.stream.writer._PAUSES", (0.0,))
+
+    async def main() -> None:
+        trips = Trips()
+        trips.away = {"away": 2}
+        trips.gate.set()
+        writer = Writer(trips)  # type: ignore[arg-type]
+        names = ("a", "away", "b")
+        assert await asyncio.gather(*(writer.perform(operation(name)) for name in names)) == ["<a>", "<away>", "<b>"]
+        assert trips.made == [["a", "away", "b"], ["away"], ["away"]]
+
+    asyncio.run(main())
+
+
+def test_nobody_waits_for_a_node_that_is_away_longer_than_the_loop_lives() -> None:
+    async def main() -> tuple[Writer, asyncio.Task[Any]]:
+        trips = Trips()
+        trips.away = {"away": 1_000}
+        trips.gate.set()
+        writer = Writer(trips)  # type: ignore[arg-type]
+        writing = asyncio.create_task(writer.carry_out(operation("away")))
+        await settled()
+        assert writer._postponed
+        return writer, writing
+
+    _, writing = asyncio.run(main())
+    assert writing.cancelled()
 
 
 def test_one_runs_error_is_its_own() -> None:

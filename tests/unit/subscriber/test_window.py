@@ -16,11 +16,11 @@ from noukai_worker.subscriber.window import Cursor, Window, seq_of
 PAGE = 3
 
 
-def raw(seq: int, *, terminal: bool = False, size: int = 0) -> bytes:
+def raw(seq: int, kind: str = "step_output", *, size: int = 0) -> bytes:
     entry = {
         "run_id": "r",
         "seq": seq,
-        "type": "run.completed" if terminal else "step_output",
+        "type": kind,
         "at": "2026-11-22T06:00:00.123Z",
         "attempt": 1,
         "data": {"text": "x" * size},
@@ -37,7 +37,7 @@ class Run:
     entries: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.entries = [raw(seq, terminal=seq == self.length) for seq in range(1, self.length + 1)]
+        self.entries = [*map(raw, range(1, self.length)), raw(self.length, "run.completed")]
 
     def page(self, after: int, limit: int) -> Page:
         state = State.COMPLETED if self.written == self.length else State.RUNNING
@@ -90,6 +90,110 @@ def test_every_entry_once_and_in_order_whatever_the_channel_does(
             seen.extend(step(cursor, run))
         assert cursor.ended
         assert seen == list(range(seen[0], length + 1))
+
+
+@dataclass
+class Redriven(Run):
+    """A run that fails with entry `failure`, and when it is redriven goes on to complete with entry `length`."""
+
+    failure: int = 1
+    redriven: bool = False
+    published: list[bytes] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.entries[self.failure - 1] = raw(self.failure, "run.failed")
+
+    def write(self, count: int) -> None:
+        end = self.length if self.redriven else self.failure
+        new = self.entries[self.written : min(end, self.written + count)]
+        self.written += len(new)
+        self.published += new
+
+    def redrive(self) -> None:
+        if self.written == self.failure and not self.redriven:
+            self.redriven = True
+            self.entries[self.failure - 1] = raw(self.failure, "run.retrying")
+            self.published.append(self.entries[self.failure - 1])
+
+    def page(self, after: int, limit: int) -> Page:
+        page = super().page(after, limit)
+        return page if self.redriven or self.written < self.failure else Page(State.FAILED, page.last, page.entries)
+
+
+class Watcher:
+    """A reader of such a run, and what it has seen."""
+
+    def __init__(self, window: Window, after: int) -> None:
+        self.cursor = Cursor(window, after)
+        self.after = after
+        self.seen: list[str] = []
+
+    def look(self, run: Redriven) -> None:
+        if self.cursor.ended:
+            return
+        entries = self.cursor.take()
+        if not entries and self.cursor.behind:
+            entries = self.cursor.fill(run.page(self.cursor.position, min(self.cursor.limit, PAGE)))
+        assert [entry.seq for entry in entries] == list(
+            range(self.after + len(self.seen) + 1, self.cursor.position + 1)
+        )
+        self.seen += [entry.type for entry in entries]
+        assert not set(self.seen[:-1]) & {"run.failed", "run.completed"}
+        assert not (run.redriven and any(entry.type == "run.failed" for entry in entries)), "it was taken back"
+
+    def finish(self, run: Redriven) -> None:
+        while not (self.cursor.idle or self.cursor.ended):
+            self.look(run)
+        assert self.cursor.ended
+        assert self.cursor.position == run.length or self.seen[-1:] in ([], ["run.failed"])
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 8), st.lists(ACTIONS, min_size=20, max_size=80))
+def test_a_redriven_run_is_read_as_one_that_never_ended_or_as_one_that_goes_on(
+    failure: int, more: int, limit: int, actions: list[tuple[str, int]]
+) -> None:
+    run, window = Redriven(failure + more, failure=failure), Window(limit)
+    watchers = [Watcher(window, 0)]
+    for action, n in actions:
+        if action == "write":
+            run.write(n % 5)
+        elif action == "message" and run.published:
+            text = run.published[n % len(run.published)]
+            window.offer(seq_of(text) or 0, text)
+        elif action == "attach":
+            watchers.append(Watcher(window, n % (run.written + 1)))
+        elif action == "step":
+            watchers[n % len(watchers)].look(run)
+        elif action == "forget":
+            run.redrive()
+
+    run.write(failure)
+    run.redrive()
+    run.write(more)
+    window.know(run.length)
+    # Who has seen the end comes back.
+    back = [Watcher(window, one.cursor.position) for one in watchers if one.cursor.ended]
+    for watcher in watchers + back:
+        watcher.finish(run)
+    assert all(watcher.cursor.position == run.length for watcher in back)
+
+
+def test_an_end_that_was_taken_back_is_not_handed_out() -> None:
+    run, window = Redriven(6, failure=3), Window(10)
+    slow = Cursor(window, 0)
+    run.write(1)
+    assert step(slow, run) == [1]
+    run.write(2)
+    for text in run.published[1:]:
+        assert window.offer(seq_of(text) or 0, text)
+    run.redrive()  # its message is lost
+    run.write(1)
+    assert window.offer(4, run.entries[3])
+    for cursor in (slow, Cursor(window, 2)):
+        entries = cursor.take() or cursor.fill(run.page(cursor.position, PAGE))
+        assert [entry.type for entry in entries][-2:] == ["run.retrying", "step_output"]
+        assert not cursor.ended
 
 
 def test_live_entries_need_no_log() -> None:

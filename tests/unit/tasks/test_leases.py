@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 
 import fakeredis
@@ -84,3 +85,32 @@ def test_what_has_ended_is_not_renewed(store: RunStore) -> None:
     holder.held.close(outcome.Completed("done"), pickup=10)
     holder.held.renew()
     assert holder.losses == 0
+
+
+def test_a_write_that_takes_long_does_not_keep_the_leases_of_others_from_being_renewed(store: RunStore) -> None:
+    """One thread renews all; a run that is writing is heard by that."""
+    writing, go_on = threading.Event(), threading.Event()
+    holder = Holder(SlowStore(store, writing, go_on))
+    writer = threading.Thread(target=lambda: holder.held.append(ENTRY))
+    writer.start()
+    assert writing.wait(10)
+    renewing = threading.Thread(target=holder.held.renew, daemon=True)
+    renewing.start()
+    renewing.join(10)
+    assert not renewing.is_alive()
+    go_on.set()
+    writer.join()
+    assert types(store)[-1] == "note"
+
+
+class SlowStore(RunStore):
+    """One whose writes take until they may go on."""
+
+    def __init__(self, store: RunStore, writing: threading.Event, go_on: threading.Event) -> None:
+        self._store, self._writing, self._go_on = store, writing, go_on
+
+    def perform(self, operation: operations.Operation[operations.T]) -> operations.T:
+        if operation.script == "advance":
+            self._writing.set()
+            assert self._go_on.wait(20)
+        return self._store.perform(operation)

@@ -90,7 +90,7 @@ def test_a_result_that_was_not_recorded_is_never_paid_for_again(run: noukai_sdk.
 
 def test_what_goes_on_or_waits_is_told_apart() -> None:
     assert read([execution("running", 1)]) == UnderWay("e")
-    assert read([execution("tool_calls_required", 1)]) == Waiting("e")
+    assert read([execution("tool_calls_required", 1)]) == Waiting()
     assert read([]) == Absent()
 
 
@@ -143,7 +143,7 @@ def test_what_follows() -> None:
     late = follows(Absent(), attempts=4)
     assert isinstance(late, outcome.Failed)
     assert late.failure.code == "attempts_exhausted"
-    for finding in (Untold("why"), Waiting("e")):
+    for finding in (Untold("why"), Waiting()):
         unknown = follows(finding)
         assert isinstance(unknown, outcome.Failed)
         assert (unknown.failure.code, unknown.settled) == ("outcome_unknown", False)

@@ -1,0 +1,3 @@
+-- The state that a run is in.
+-- KEYS: run log tombstone
+return redis.call('HGET', KEYS[1], 'state')

@@ -1,0 +1,48 @@
+"""Work on a held run that is interrupted: stopped at once, or after its last words."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from noukai_worker.runs import Lease
+from noukai_worker.stream import HeldRun
+
+
+async def interrupted(work: Callable[[asyncio.Event], Any], *last_words: Callable[[], float]) -> Any:
+    """What comes of guarded work that is interrupted once it has begun; the event is set then."""
+    begun = asyncio.Event()
+    run = HeldRun(None, Lease("r", 1, 2), extend=10, pickup=10)  # type: ignore[arg-type] # nothing is written here
+    guarded = asyncio.create_task(run.guard(work(begun), *last_words))
+    await begun.wait()
+    guarded.cancel()
+    return await guarded
+
+
+async def speaking(begun: asyncio.Event) -> str:
+    begun.set()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    return "said"
+
+
+async def silent(begun: asyncio.Event) -> None:
+    begun.set()
+    await asyncio.Event().wait()
+
+
+def test_work_is_stopped_at_once() -> None:
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(interrupted(speaking))
+
+
+def test_what_is_about_to_be_said_is_still_heard() -> None:
+    assert asyncio.run(interrupted(speaking, lambda: 10.0)) == "said"
+
+
+def test_who_says_nothing_is_stopped_then() -> None:
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(interrupted(silent, lambda: 0.01))
