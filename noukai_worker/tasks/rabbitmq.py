@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+from amqp.exceptions import MessageNacked
 from celery import Celery
 from kombu import Exchange, Producer, Queue
 from kombu.exceptions import OperationalError
@@ -28,8 +30,11 @@ A constant, because a queue cannot be declared again with another value.
 HEARTBEAT: Final = 10
 """Seconds. A peer that is silent for about twice as long is dead."""
 
-CONFIRMED_WITHIN: Final = 3
+CONFIRMED_WITHIN: Final = 5
 """Seconds that an enqueuer waits for one answer of the broker; after that a sweeper sends."""
+
+_MOMENT: Final = 0.1
+"""Seconds. A quorum queue that another process is declaring just now refuses messages until it has a leader."""
 
 _ANSWER_WITHIN: Final = 10
 """Seconds that a worker waits for one answer of the broker, before it connects again."""
@@ -79,23 +84,31 @@ def alone() -> dict[str, Any]:
 def publish(app: Celery, send: Callable[[Producer, float], Any]) -> Any:
     """Call `send(producer, confirm_timeout)` and return its value; when it returns, the broker has the message.
 
-    A pooled connection that has died meanwhile is replaced, and `send` called again. A broker that does not answer is not asked
-    twice. Raises what the broker's client raises, as Celery wraps it.
+    A pooled connection that has died meanwhile is replaced, and `send` called again, as it is after a refusal. A broker that does
+    not answer is not asked twice. Raises TimeoutError for that, and what the broker's client raises, as Celery wraps it.
     """
     with _producers(app).acquire(block=True, timeout=CONFIRMED_WITHIN) as producer:
         pooled = producer.connection.connected
         try:
-            return send(producer, CONFIRMED_WITHIN)
-        except Exception as error:
-            # An answer that comes late would be taken for that to the next message.
-            producer.connection.collect()
-            producer.revive(producer.connection)
-            died = isinstance(error, OperationalError) and not isinstance(
-                error.__cause__, TimeoutError | BlockingIOError
-            )
-            if not (pooled and died):
+            return _send(producer, send)
+        except OperationalError as error:
+            if isinstance(error.__cause__, MessageNacked):
+                time.sleep(_MOMENT)
+            elif not pooled:
                 raise
+        return _send(producer, send)
+
+
+def _send(producer: Producer, send: Callable[[Producer, float], Any]) -> Any:
+    try:
         return send(producer, CONFIRMED_WITHIN)
+    except Exception as error:
+        # An answer that comes late would be taken for that to the next message.
+        producer.connection.collect()
+        producer.revive(producer.connection)
+        if isinstance(error.__cause__, TimeoutError | BlockingIOError):
+            raise TimeoutError(f"the broker did not answer within {CONFIRMED_WITHIN} s") from error
+        raise
 
 
 _pools: WeakKeyDictionary[Celery, ProducerPool] = WeakKeyDictionary()

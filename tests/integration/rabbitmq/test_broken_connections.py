@@ -17,17 +17,26 @@ def connected(worker: Worker, times: int) -> None:
     until(lambda: worker.output().count("Connected to amqp") == times, "it is connected again")
 
 
+def until_delivered_again(workers: list[Worker], copies: int) -> None:
+    until(
+        lambda: sum(worker.output().count("has nothing to do") for worker in workers) >= copies,
+        "every message is delivered again, and turned away",
+    )
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_connections_closed_in_mid_run_start_nothing_twice(
     house: House, rabbit_server: RabbitServer, mode: Mode
 ) -> None:
     workers = [house.worker(mode) for _ in range(2)]
-    runs = [slow(n, mode, seconds=6.0) for n in range(20)]
+    runs = [slow(n, mode, seconds=10.0) for n in range(20)]
     until(lambda: running(house, runs), "every run has begun")
     for connections in (1, 2):
         rabbit_server.close_all_connections()
         for worker in workers:
             connected(worker, connections + 1)
+        # Once: the copies are acknowledged.
+        until_delivered_again(workers, len(runs))
     assert running(house, runs)
     was_once(house, runs)
     assert sum(worker.output().count("has nothing to do") for worker in workers) >= len(runs), (

