@@ -29,13 +29,6 @@ _PATIENCE_SECONDS = 300
 Outcomes = dict[str, Any]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process plays all scenarios: the published client knows one address, with one port."""
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("port 8080"))
-
-
 @pytest.fixture(scope="session")
 def published(_played: tuple[Outcomes, Outcomes]) -> Outcomes:
     """What came of each scenario with the published package."""
