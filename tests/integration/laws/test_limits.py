@@ -169,7 +169,7 @@ def test_a_worker_that_is_redeployed_hands_its_permits_on(house: House) -> None:
     until(lambda: limits()[0].waiting["stream"] == {"": 6}, "the others wait")
     house.worker("stream", **limit(concurrency=2))
     first.stop()
-    until(lambda: all(house.view(run.id).attempt == 2 for run in held), "those that ran go on first", within=8)
+    until(lambda: all(house.view(run.id).attempt == 2 for run in held), "those that ran go on first")
     assert all(house.view(run.id).state is State.QUEUED for run in waiting)
     assert {view.state for view in house.wait(*(run.id for run in (*held, *waiting)))} == {State.COMPLETED}
 

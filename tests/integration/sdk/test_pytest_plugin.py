@@ -150,6 +150,8 @@ def test_the_server_ends_with_its_tests_even_if_they_are_killed() -> None:
             httpx.get(url, trust_env=False)
         except httpx.ConnectError:
             return True
+        except httpx.TransportError:
+            return False  # it is about to
         return False
 
     until(gone, "the flow server has ended")

@@ -17,7 +17,7 @@ app = Celery("in_process", broker="memory://", backend="cache+memory://")
 app.conf.update(worker_prefetch_multiplier=1, task_acks_late=True, worker_hijack_root_logger=False)
 
 
-@app.task
+@app.task(shared=False)
 def who() -> str:
     async def body() -> str:
         await asyncio.sleep(0.01)

@@ -258,7 +258,7 @@ def test_a_deadline_wakes_a_read_that_began_late(kind: str, server: Server) -> N
     async def silence(call: Call) -> None:
         await call.write(HEAD)
         await call.frames("run_started")
-        await asyncio.sleep(0.8)
+        await asyncio.sleep(0.4)
         await call.frames("step_started")
         await never()
 
