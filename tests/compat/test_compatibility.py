@@ -19,8 +19,7 @@ from tests.compat.scenarios import SCENARIOS
 from tests.compat.scenarios.stage import KNOWN
 
 # The first test waits until all scenarios are played, and for the published package to be installed.
-# One process plays all scenarios: the published client knows one address, with one port.
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900), pytest.mark.xdist_group("port 8080")]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 PLAYED = [f"{name}[{side}]" for name, scenario in SCENARIOS.items() for side in scenario.sides]
 GUIDE = (Path(__file__).parents[2] / "docs" / "compatibility.md").read_text()
 

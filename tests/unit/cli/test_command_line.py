@@ -69,7 +69,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("worker", 1, "NOUKAI_API_KEY"),
         ("stream", 1, "NOUKAI_API_KEY"),
         ("dev --redis-port 0", 1, "--redis-port"),
-        pytest.param("dev --web-port 8080", 1, "--web-port", marks=pytest.mark.xdist_group("port 8080")),
+        ("dev --flow-port 5173 --web-port 5173", 1, "--web-port"),
         ("flow-server --flows /nowhere.toml", 1, "/nowhere.toml"),
         ("flow-server --port 0 --credits nk_x", 1, "KEY=VALUE"),
         ("flow-server --port 0 --project nk_x=acme", 1, "org/project"),
