@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, NoReturn
@@ -96,7 +97,8 @@ async def _work(task: FlowTask, engine: Engine, claimed: Claimed, run: HeldRun, 
 
 
 def _last_words() -> float:
-    return _LAST_WORDS if pool.interruption() == "drain" else 0.0
+    # Not all at once: what arrives while the loop is busy closing others would not be read.
+    return _LAST_WORDS * (0.5 + random.random()) if pool.interruption() == "drain" else 0.0  # noqa: S311
 
 
 async def _stop(

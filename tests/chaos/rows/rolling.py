@@ -46,9 +46,11 @@ def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
         figures.own["runs given back"] = moved
         figures.demand(moved >= streams / 2, "hardly any stream was given back")
         # The service may write a step's end at the very moment at which the connection is closed: rare, and nobody here can know.
+        figures.own["steps done twice, their end was on the wire"] = figures.step_ends_unknown
         few = figures.step_ends_unknown <= moved // 100
         figures.demand(few, f"{figures.step_ends_unknown} steps were done twice in {moved} hand-overs")
-        slow = {name: round(max(took), 1) for name, took in stops.items() if max(took) > 6.0}
+        limit = scale.of(6.0, 5.0)  # tests share their machine
+        slow = {name: round(max(took), 1) for name, took in stops.items() if max(took) > limit}
         figures.demand(not slow, f"stopping took long: {slow}")
     return figures
 
