@@ -117,6 +117,15 @@ class AsyncLiveTrace(_Events[E], AsyncIterator[E]):
         self._behind = None
         return self._batches
 
+    def half_close(self) -> bool:
+        """Tell the server that its caller is going, while what it has written already can still be read.
+
+        Closing at once loses what was on its way: a step's end, perhaps, and the step would be paid for again. Go on iterating
+        until StreamInterruptedError, for as long as you care to wait: a server need not take the hint. False if there is
+        nothing to close half of, as before the first event and with a transport that does not tell its socket.
+        """
+        return self._batches.half_close()
+
     async def aclose(self) -> None:
         """End the stream and free its connection. The run on the server is not told."""
         self._frames.clear()

@@ -20,7 +20,7 @@ from noukai_sdk._drive.effects import (
 )
 from noukai_sdk._errors import NoukaiError
 from noukai_sdk._failures import failed_read, is_failure
-from noukai_sdk._http.lines import ForeignLine, Line, line_of
+from noukai_sdk._http.lines import ForeignLine, Line, half_close, line_of
 from noukai_sdk._interruption import covering
 from noukai_sdk._models.frames import Frame
 from noukai_sdk._protocol.effects import FINISH, READ, Call, Deliver, Effect, Read, Reply, Send, Sleep
@@ -259,6 +259,10 @@ class AsyncBatches(AsyncIterator[list[Frame]]):
         self._is_over = False
         if response is not None:
             await response.aclose()
+
+    def half_close(self) -> bool:
+        """Tell the server that its caller has gone, and go on reading; whether that was possible."""
+        return self._response is not None and half_close(self._response.extensions.get("network_stream"))
 
     async def aclose(self) -> None:
         """Give up what is left of the stream. A connection whose call has ended is kept for the next."""

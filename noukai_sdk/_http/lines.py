@@ -43,11 +43,8 @@ class ForeignLine:
 
     def end(self) -> None:
         """Shut the socket, if there is one."""
-        tls = self._stream.get_extra_info("ssl_object")
-        if tls is not None and tls.selected_alpn_protocol() == "h2":
-            return  # other calls share this socket
         # Asked for now only: the stream knows best whether it still has one.
-        connected = self._stream.get_extra_info("socket")
+        connected = _own_socket(self._stream)
         if isinstance(connected, socket.socket):
             self.was_shut = True
             shut(connected)
@@ -56,6 +53,29 @@ class ForeignLine:
 def line_of(stream: Any) -> Line | ForeignLine | None:
     """The line of a response, by its extension "network_stream"; None without one."""
     return stream if stream is None or isinstance(stream, Line) else ForeignLine(stream)
+
+
+def half_close(stream: Any) -> bool:
+    """Tell the server that nothing more will be sent to it, and go on reading what it sends; whether that was possible.
+
+    A server takes that for a caller who has gone, and closes behind what it has written already (RFC 9293 section 3.6).
+    """
+    connected = None if stream is None else _own_socket(stream)
+    if connected is None:
+        return False
+    try:
+        # Under TLS as well: its own goodbye would end the reading, too.
+        connected.shutdown(socket.SHUT_WR)
+    except OSError:
+        return False
+    return True
+
+
+def _own_socket(stream: Any) -> Any:
+    tls = stream.get_extra_info("ssl_object")
+    if tls is not None and tls.selected_alpn_protocol() == "h2":
+        return None  # other calls share this socket
+    return stream.get_extra_info("socket")
 
 
 def shut(connected: socket.socket) -> None:

@@ -105,7 +105,10 @@ class _Pool:
             raise
         _stop_aiohttp_s_watch(response)
         return httpx.Response(
-            response.status, headers=list(response.raw_headers), stream=_Body(response, slot, timeout.get("read"))
+            response.status,
+            headers=list(response.raw_headers),
+            stream=_Body(response, slot, timeout.get("read")),
+            extensions={"network_stream": _Stream(response)},
         )
 
 
@@ -141,6 +144,18 @@ class _Slot:
                 self._loop.call_soon_threadsafe(self._slots.release)
 
 
+class _Stream:
+    """What httpx calls a network stream: the connection of a response, until that is over."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+
+    def get_extra_info(self, info: str) -> Any:
+        connection = self._response.connection
+        transport = None if connection is None else connection.transport
+        return None if transport is None else transport.get_extra_info(info)
+
+
 class _Body(httpx.AsyncByteStream):
     """A body as it arrives. Raises httpx.ReadTimeout after `silence` seconds of waiting for more, else httpx.ReadError."""
 
@@ -163,6 +178,8 @@ class _Body(httpx.AsyncByteStream):
             # A RuntimeError is aiohttp's word for a connection that was closed under its reader, as aclose() of a client does.
             if watch.is_over:
                 raise httpx.ReadTimeout(f"nothing came for {self._silence:g} s") from None
+            if arrived := _arrived(self._response.content):
+                yield arrived
             raise httpx.ReadError(str(error) or type(error).__name__) from error
         finally:
             # Also when the event loop ends under an iterator that nobody closed: it closes generators, not responses.
@@ -173,6 +190,12 @@ class _Body(httpx.AsyncByteStream):
         # A response that was read to its end has given its connection back already.
         self._response.close()
         self._slot.free()
+
+
+def _arrived(content: aiohttp.StreamReader) -> bytes:
+    """What had come before the connection broke: aiohttp raises the error first, and would keep the bytes for itself."""
+    content.set_exception(None)  # type: ignore[arg-type]
+    return content.read_nowait()
 
 
 class _Upload(aiohttp.Payload):

@@ -30,6 +30,8 @@ class HeldRun:
         self.lease = lease
         self.ended: outcome.Outcome | None = None
         """How the attempt ended, once that is written."""
+        self.farewell: Callable[[], object] | None = None
+        """Tells the service that its caller is going, while what it has said can still be read."""
         self._writer = writer
         self._position = lease.position
         self._extend = extend
@@ -78,7 +80,8 @@ class HeldRun:
     async def guard(self, work: Coroutine[Any, Any, T], last_words: Callable[[], float] = float) -> T:
         """The result of `work`, which is stopped when the lease is lost (LeaseLost) or the caller is interrupted.
 
-        `last_words` tells for how many seconds it may go on after an interruption; for none, unless given.
+        `last_words` tells for how many seconds at most it may go on after an interruption; for none, unless given. It
+        hears of that only by `farewell`.
         """
         task: asyncio.Task[T] = asyncio.create_task(work)
         self._work = task
@@ -87,6 +90,8 @@ class HeldRun:
         except BaseException as error:
             interruption: BaseException = error
             patience = last_words()
+            if patience and self.farewell:
+                self.farewell()
             while not task.done():
                 if not patience:
                     task.cancel()

@@ -72,6 +72,7 @@ async def relay(
 
 async def _follow(stream: noukai_sdk.AsyncEventStream[Any], run: HeldRun, pause_limit: float) -> outcome.Outcome:
     """Write what comes; how it ends. A pause for tool calls is not written as the end of the attempt: that is to be seen."""
+    run.farewell = stream.half_close
     async with stream:
         async for frames in stream.batches():
             progress, end = _take(frames, stream, pause_limit)

@@ -20,8 +20,11 @@ from . import dispatch
 from .admission import Admission, TurnedAway
 from .base import FlowTask
 
-_LAST_WORDS = 0.1
-"""Seconds in which a draining attempt still takes what the service has sent: a step that ended there need not be done again."""
+_LAST_WORDS = 1.0
+"""Seconds in which a draining attempt still takes what the service has sent: a step that ended there need not be done again.
+
+A service that notices its caller going (`half_close`) ends the stream at once, behind what it has written.
+"""
 
 Work = Callable[[Engine, Claimed, HeldRun], Coroutine[Any, Any, outcome.Outcome]]
 """Says how the attempt ends, or raises what went wrong; it may have ended the run by itself."""
@@ -97,7 +100,7 @@ async def _work(task: FlowTask, engine: Engine, claimed: Claimed, run: HeldRun, 
 
 
 def _last_words() -> float:
-    # Not all at once: what arrives while the loop is busy closing others would not be read.
+    # Should no stream be ended by the service, not all are cut off in one turn of the loop: what came meanwhile would be lost.
     return _LAST_WORDS * (0.5 + random.random()) if pool.interruption() == "drain" else 0.0  # noqa: S311
 
 

@@ -45,9 +45,9 @@ def play(scale: Scale, folder: Path, *, package: Path | None = None) -> Figures:
         moved = sum(entry["type"] == "run.retrying" for record in logs for entry in record.entries)
         figures.own["runs given back"] = moved
         figures.demand(moved >= streams / 2, "hardly any stream was given back")
-        # The service may write a step's end at the very moment at which the connection is closed: rare, and nobody here can know.
+        # A draining worker half-closes and reads to the end. Where tests share their machine, the end may come too late for it.
         figures.own["steps done twice, their end was on the wire"] = figures.step_ends_unknown
-        few = figures.step_ends_unknown <= moved // 100
+        few = figures.step_ends_unknown <= scale.of(moved // 50, 0)
         figures.demand(few, f"{figures.step_ends_unknown} steps were done twice in {moved} hand-overs")
         limit = scale.of(6.0, 5.0)  # tests share their machine
         slow = {name: round(max(took), 1) for name, took in stops.items() if max(took) > limit}

@@ -46,3 +46,28 @@ def test_what_is_about_to_be_said_is_still_heard() -> None:
 def test_who_says_nothing_is_stopped_then() -> None:
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(interrupted(silent, lambda: 0.01))
+
+
+@pytest.mark.parametrize(("patience", "told"), [(10.0, True), (0.0, False)])
+def test_the_service_is_told_that_we_are_going_only_if_its_last_words_count(patience: float, told: bool) -> None:
+    async def main() -> None:
+        run = HeldRun(None, Lease("r", 1, 2), extend=10, pickup=10)  # type: ignore[arg-type] # nothing is written here
+        begun, gone = asyncio.Event(), asyncio.Event()
+        run.farewell = gone.set
+
+        async def until_gone() -> str:
+            begun.set()
+            await gone.wait()
+            return "the stream has ended"
+
+        guarded = asyncio.create_task(run.guard(until_gone(), lambda: patience))
+        await begun.wait()
+        guarded.cancel()
+        if told:
+            assert await guarded == "the stream has ended"
+        else:
+            with pytest.raises(asyncio.CancelledError):
+                await guarded
+            assert not gone.is_set()
+
+    asyncio.run(main())
