@@ -127,6 +127,8 @@ class Settings(BaseSettings):
     """Execute runs at once in one worker (threads)."""
     stream_concurrency: int = Field(1_000, ge=1)
     """Streaming runs at once in one worker (one event loop)."""
+    task_events: bool = False
+    """Celery's task events from the start, for monitors that do not ask for them. Flower does."""
     reader_buffer: int = Field(1_000, ge=1)
     """Entries held for a slow reader before it has to read from the log."""
     web_open: bool = False

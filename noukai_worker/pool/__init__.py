@@ -6,7 +6,7 @@ for ``celery worker --pool custom``. They know Celery and nothing of this projec
 Task bodies stay synchronous functions and call ``run(coroutine)``; the same task then runs in every other pool too.
 """
 
-from .blocking import in_thread
+from .blocking import in_thread, recorded
 from .bridge import await_, run, running_in_pool
 from .job import Interruption, draining, interruption
 from .taskpool import TaskPool, on_loop_close
@@ -22,6 +22,7 @@ __all__ = [
     "interruptible",
     "interruption",
     "on_loop_close",
+    "recorded",
     "run",
     "running_in_pool",
 ]

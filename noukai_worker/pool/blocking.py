@@ -125,6 +125,13 @@ def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await_(asyncio.wrap_future(threads.submit(call)))
 
 
+def recorded() -> None:
+    """Say that the running body has written its success to the result backend by itself; in the asyncio pool only."""
+    job = current_job.get()
+    if isinstance(job, Job):
+        job.recorded = True
+
+
 class OffloadedBackend:
     """Stands for a task's result backend; its calls to the server go through ``in_thread``.
 
@@ -151,6 +158,8 @@ class OffloadedBackend:
             if isinstance(job, Job) and job.over:
                 return _do_nothing
             body.settle()
+            if isinstance(job, Job) and job.recorded and name == "mark_as_done":
+                return _do_nothing
         if isinstance(real, DisabledBackend) or _does_nothing(real, name):
             return attribute
         return functools.partial(in_thread, self._call, name)

@@ -54,7 +54,7 @@ class Job:
 
     __slots__ = (
         "__weakref__", "_body", "_over", "_owner", "_timers", "accept_callback", "acks_late", "args", "callback",
-        "error_callback", "interruption", "kwargs", "pid", "signum", "soft_timeout", "target", "task", "task_id",
+        "error_callback", "interruption", "kwargs", "pid", "recorded", "signum", "soft_timeout", "target", "task", "task_id",
         "timeout", "timeout_callback",
     )  # fmt: skip
 
@@ -91,6 +91,8 @@ class Job:
         #: Why the body was cancelled, if it was.
         self.interruption: Interruption | None = None
         self.signum: object = None
+        #: Whether the body has written its own result for Celery.
+        self.recorded = False
         self.task: asyncio.Task[None] | None = None
         self._body = Body(self._call)
         self._timers: list[asyncio.TimerHandle] = []

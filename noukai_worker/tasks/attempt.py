@@ -16,7 +16,7 @@ from ..runs import Failure, operations, outcome
 from ..runs.answers import Claimed
 from ..settings import current
 from ..stream import Engine, HeldRun, LeaseLost
-from . import dispatch
+from . import dispatch, results
 from .admission import Admission, TurnedAway
 from .base import FlowTask
 
@@ -47,7 +47,12 @@ async def _attempt(task: FlowTask, work: Work) -> Any:
             await engine.aclose()
     if engine.fresh:
         pool.on_loop_close(engine.aclose)
-    return await _claim_and_work(task, engine, work)
+    result = await _claim_and_work(task, engine, work)
+    telling = results.told(task, result)
+    if telling:
+        await engine.writer.carry_out(telling)
+        pool.recorded()
+    return result
 
 
 async def _claim_and_work(task: FlowTask, engine: Engine, work: Work) -> Any:

@@ -12,6 +12,8 @@ EXECUTE_QUEUE = "noukai.execute"
 STREAM_QUEUE = "noukai.stream"
 QUEUES = (EXECUTE_QUEUE, STREAM_QUEUE)
 
+TRANSPORT = "noukai_worker.tasks.transport:Transport"
+
 VISIBILITY_TIMEOUT = 300
 """Seconds. A message that comes back while its run goes on does no harm (law 4); one that a dead worker held is wanted soon."""
 
@@ -30,9 +32,6 @@ def needed(settings: Settings) -> dict[str, Any]:
         "result_backend_transport_options": {"retry_policy": {"timeout": 5.0}},
         "result_expires": int(settings.retention * 2),
         "result_extended": True,
-        # Flower and exporters see everything.
-        "worker_send_task_events": True,
-        "task_send_sent_event": True,
         "task_routes": {
             EXECUTE_QUEUE: {"queue": EXECUTE_QUEUE},
             STREAM_QUEUE: {"queue": STREAM_QUEUE},
@@ -70,6 +69,8 @@ def alone(settings: Settings) -> dict[str, Any]:
             "result_backend": results.url,
             "result_backend_transport_options": needs["result_backend_transport_options"] | results.options,
             "redis_backend_use_ssl": results.tls,
+            "worker_send_task_events": settings.task_events,
+            "task_send_sent_event": settings.task_events,
             "task_default_queue": EXECUTE_QUEUE,
             "task_serializer": "json",
             "result_serializer": "json",
@@ -85,4 +86,8 @@ def alone(settings: Settings) -> dict[str, Any]:
 def _broker(place: Place) -> dict[str, Any]:
     if place.url and rabbitmq.spoken_at(place.url):
         return rabbitmq.alone()
-    return {"broker_transport_options": (redis_transport() if place.redis else {}) | place.options}
+    single = place.url is not None and place.url.startswith(("redis://", "rediss://"))
+    return {
+        "broker_transport": TRANSPORT if single else None,
+        "broker_transport_options": (redis_transport() if place.redis else {}) | place.options,
+    }

@@ -10,6 +10,7 @@ from .operation import Operation, T
 from .orders import cancel, redrive, resume
 from .reading import dead, parse_entry, peek, read, recent, show, state
 from .sweeping import due, overdue, shelve, turn, unsent
+from .telling import tell
 
 __all__ = [
     "Gate",
@@ -39,6 +40,7 @@ __all__ = [
     "shelve",
     "show",
     "state",
+    "tell",
     "turn",
     "unsent",
 ]

@@ -145,3 +145,34 @@ def test_a_running_run_can_be_cancelled(house: House, mode: str) -> None:
     assert house.types(run.id)[-1] == "run.cancelled"
     assert AsyncResult(run.id, app=apps.current()).state == "REVOKED"
     assert run.cancel() is State.CANCELLED
+
+
+def test_celery_is_told_of_a_stream_what_it_is_told_of_a_call(house: House) -> None:
+    """A stream's result is written with the run's other writes, a call's by Celery itself."""
+    house.worker("execute")
+    house.worker("stream")
+    told = []
+    for task in (execute_flow, stream_flow):
+        result = task.delay("acme/spelling/grade-3", message="Hello")
+        result.get(timeout=30)
+        told.append(result.backend.get_task_meta(result.id))
+        lifetime = result.backend.client.ttl(result.backend.get_key_for_task(result.id))
+        assert 0 < lifetime <= result.backend.expires
+    execute, stream = told
+    assert set(stream) == set(execute)
+    own = {"task_id", "date_done", "name", "worker", "queue"}
+    assert {name: value for name, value in stream.items() if name not in own} == {
+        name: value for name, value in execute.items() if name not in own
+    }
+    assert (stream["name"], stream["queue"]) == ("noukai.stream", "noukai.stream")
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+def test_a_result_is_told_unless_nobody_wants_it(house: House, ignored: bool) -> None:
+    house.worker("stream")
+    result = stream_flow.apply_async(("acme/spelling/grade-3",), {"message": "x"}, ignore_result=ignored)
+    house.wait(result.id)
+    app = apps.current()
+    if not ignored:
+        assert result.get(timeout=10)
+    assert bool(app.backend.client.exists(app.backend.get_key_for_task(result.id))) is not ignored
