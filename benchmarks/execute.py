@@ -1,7 +1,7 @@
 """Calls per CPU-second of the worker that executes, beside a plain Celery task with the published SDK and one shared client.
 
-64 at once, 200 ms each at the upstream. Both ack late and keep results in Redis. Ours does more for each call: it is claimed under a
-lease, logged and published, and its end is recorded before Celery's. Only the worker's own process counts.
+64 at once, 200 ms each at the upstream. Both ack late and keep results in Redis. Ours does more for each call: it is claimed
+under a lease, logged and published, and its end is recorded before Celery's. Only the worker's own process counts.
 """
 
 from __future__ import annotations

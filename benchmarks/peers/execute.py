@@ -9,6 +9,7 @@ import os
 from typing import Any
 
 from celery import Celery
+
 from noukai_sdk import Noukai
 
 app = Celery("peer", broker=os.environ["REDIS_URL"], backend=os.environ["REDIS_URL"])
