@@ -1,4 +1,7 @@
-"""An upstream that costs next to nothing: answers every `/step` with the same bytes, frame by frame, all streams in turn."""
+"""An upstream that costs next to nothing: answers every `/step` with the same bytes, frame by frame, all streams in turn.
+
+Every `/execute` gets the same result, after `--delay` seconds.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,11 @@ def frames(events: int, size: int) -> list[bytes]:
     ]
 
 
-async def serve(port: int, events: int, size: int, interval: float) -> None:
+_RESULT = b'{"status":"completed","result":"done","flowId":"f","blockCount":1,"executionId":"e"}'
+_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(_RESULT), _RESULT)
+
+
+async def serve(port: int, events: int, size: int, interval: float, delay: float) -> None:
     canned = [f"{len(frame):x}\r\n".encode() + frame + b"\r\n" for frame in frames(events, size)]
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -32,6 +39,10 @@ async def serve(port: int, events: int, size: int, interval: float) -> None:
             while request := await reader.readuntil(b"\r\n\r\n"):
                 length = request.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
                 await reader.readexactly(int(length or 0))
+                if request.partition(b"\r\n")[0].endswith(b"/execute HTTP/1.1"):
+                    await asyncio.sleep(delay)
+                    writer.write(_ANSWER)
+                    continue
                 writer.write(head)
                 for chunk in canned:
                     writer.write(chunk)
@@ -54,5 +65,6 @@ if __name__ == "__main__":
     parser.add_argument("--events", type=int, default=200)
     parser.add_argument("--size", type=int, default=180)
     parser.add_argument("--interval", type=float, default=0.0, help="seconds between the events of a stream")
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds until the result of an execution")
     options = parser.parse_args()
-    asyncio.run(serve(options.port, options.events, options.size, options.interval))
+    asyncio.run(serve(options.port, options.events, options.size, options.interval, options.delay))

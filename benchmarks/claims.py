@@ -29,6 +29,8 @@ class Row:
     peer: str = ""
     absolute: bool = False
     """The goal is a limit for our figure, not for the ratio."""
+    overhead: bool = False
+    """Less is better, and the ratio is what ours costs in multiples of the peer's: `goal` is the most that it may be."""
 
     @property
     def ours(self) -> float:
@@ -41,21 +43,25 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """How many times better than the peer: the ratio of the medians."""
+        """How many times better than the peer: the ratio of the medians. For `overhead`, how many times the peer's cost."""
         if self.theirs is None:
             return None
+        if self.overhead:
+            return self.ours / self.theirs
         return self.ours / self.theirs if self.more_is_better else self.theirs / self.ours
 
     @property
     def met(self) -> bool:
         if self.absolute or self.ratio is None:
             return self.ours >= self.goal if self.more_is_better else self.ours <= self.goal
-        return self.ratio >= self.goal
+        return self.ratio <= self.goal if self.overhead else self.ratio >= self.goal
 
     def cells(self) -> tuple[str, ...]:
         """The line of a Markdown table: claim, ours, peer's, ratio, goal, whether it is met."""
-        sign = "≥" if self.more_is_better or not (self.absolute or self.ratio is None) else "≤"
-        goal = f"{sign} {self.goal:g}" if self.absolute or self.ratio is None else f"≥ {self.goal:g}x"
+        held_to_ratio = not self.absolute and self.ratio is not None
+        at_most = self.overhead if held_to_ratio else not self.more_is_better
+        sign = "≤" if at_most else "≥"
+        goal = f"{sign} {self.goal:g}" + ("x" if held_to_ratio else "")
         theirs = "-" if self.theirs is None else f"{shown(self.theirs)} ({self.peer})"
         ratio = "-" if self.ratio is None else f"{self.ratio:.2f}x"
         return f"{self.claim}, {self.unit}", shown(self.ours), theirs, ratio, goal, "yes" if self.met else "**no**"

@@ -50,7 +50,8 @@ class Stage:
         command = [sys.executable, "-m", f"benchmarks.{module}", "--port", str(port), *map(str, arguments)]
         process = Process(command, self.folder / f"{module}.log")
         self.start(process)
-        until(lambda: "ready" in process.output() or not process.alive, f"{module} listens")
+        # A line of its own: "address already in use" has the word, too.
+        until(lambda: "ready" in process.output().splitlines() or not process.alive, f"{module} listens")
         if not process.alive:
             raise RuntimeError(process.output())
         return process
