@@ -21,7 +21,7 @@ from ..errors import InvalidRequest, RunEnded, RunFailed
 from ..runs import FINDERS, Failure, Mode, RunRequest, State, operations, outcome, shared
 from ..runs.answers import Claimed, Refused
 from ..settings import current
-from . import dispatch, policy
+from . import dispatch, policy, trains
 from .admission import TurnedAway
 from .leases import insist
 from .usher import usher
@@ -34,6 +34,9 @@ _KEPT = frozenset(
      "stamped_headers", "time_limit"}
 )  # fmt: skip
 """Options of `apply_async` that every message of a run carries."""
+
+
+_RETRIED = {"retry": True, "retry_policy": {"max_retries": 2, "interval_start": 0.0, "interval_step": 0.2}}
 
 
 class FlowTask(Task):  # type: ignore[misc] # Celery has no types
@@ -86,8 +89,16 @@ class FlowTask(Task):  # type: ignore[misc] # Celery has no types
         return self.AsyncResult(submission.run_id)
 
     def publish(self, args: Sequence[Any], kwargs: Mapping[str, Any], run_id: str, options: Mapping[str, Any]) -> Any:
-        """Send a message for a run that is recorded; Celery's own `apply_async`."""
-        return super().apply_async(args, kwargs, task_id=run_id, **options)
+        """Send a message for a run that is recorded, as Celery's own `apply_async` does."""
+        if "producer" in options or not trains.carry(self.app, options):
+            return super().apply_async(args, kwargs, task_id=run_id, **{**_RETRIED, **options})
+
+        def send(producer: Any) -> None:
+            train = trains.Train(self.app, producer)
+            train.add(self.name, args, kwargs, run_id, options)
+            train.close()
+
+        return trains.together(self.app, send)
 
     def read(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> RunRequest:
         """The request that these arguments make; `flow` and `message` may be positional. Raises InvalidRequest."""
