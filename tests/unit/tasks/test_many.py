@@ -111,19 +111,19 @@ def test_nothing_gives_nothing(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("wrong", "kind", "text"),
     [
-        ({"flow": "nonsense"}, InvalidRequest, r"requests\[2\]: flow"),
-        ({"flow": FLOW, "delay": -1}, InvalidRequest, r"requests\[2\]: delay"),
-        ({"flow": FLOW, "priority": 10}, InvalidRequest, r"requests\[2\]: priority"),
-        ({"flow": FLOW, "idempotency_key": ""}, InvalidRequest, r"requests\[2\]: an idempotency key"),
-        ({"flow": FLOW, "unheard_of": 1}, InvalidRequest, r"requests\[2\]: unheard_of"),
-        ({"message": "no flow"}, InvalidRequest, r"requests\[2\]: flow"),
-        ({"flow": FLOW, "message": "x" * 1_000_001}, PayloadTooLarge, r"requests\[2\]: 1,000"),
-        ("acme/demo/two-step", InvalidRequest, r"requests\[2\]: write it as a mapping"),
+        ({"flow": "nonsense"}, InvalidRequest, r"requests\[5\]: flow"),
+        ({"flow": FLOW, "delay": -1}, InvalidRequest, r"requests\[5\]: delay"),
+        ({"flow": FLOW, "priority": 10}, InvalidRequest, r"requests\[5\]: priority"),
+        ({"flow": FLOW, "idempotency_key": ""}, InvalidRequest, r"requests\[5\]: an idempotency key"),
+        ({"flow": FLOW, "unheard_of": 1}, InvalidRequest, r"requests\[5\]: unheard_of"),
+        ({"message": "no flow"}, InvalidRequest, r"requests\[5\]: flow"),
+        ({"flow": FLOW, "message": "x" * 1_000_001}, PayloadTooLarge, r"requests\[5\]: 1,000"),
+        ("acme/demo/two-step", InvalidRequest, r"requests\[5\]: write it as a mapping"),
     ],
 )
 def test_all_are_checked_before_anything_is_written(shop: Shop, wrong: Any, kind: Any, text: str) -> None:
     with pytest.raises(kind, match=text):
-        enqueue_many([{"flow": FLOW}, {"flow": FLOW}, wrong])
+        enqueue_many([*[{"flow": FLOW}] * 5, wrong])
     assert shop.redis.keys("*") == []
     assert shop.sent() == []
 
