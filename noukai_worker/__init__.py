@@ -15,7 +15,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .client import Run, acancel, aenqueue, aresume, cancel, enqueue, lift_pause, limits, recent, resume, show
+    from .client import (
+        Run,
+        acancel,
+        aenqueue,
+        aenqueue_many,
+        aresume,
+        cancel,
+        enqueue,
+        enqueue_many,
+        lift_pause,
+        limits,
+        recent,
+        resume,
+        show,
+    )
     from .dead_runs import Redriven, adead, aredrive, aredrive_all, dead, redrive, redrive_all
     from .runs import Entry, RunView, State
     from .settings import Settings
@@ -39,6 +53,7 @@ __all__ = [
     "acancel",
     "adead",
     "aenqueue",
+    "aenqueue_many",
     "aredrive",
     "aredrive_all",
     "aresume",
@@ -47,6 +62,7 @@ __all__ = [
     "configure",
     "dead",
     "enqueue",
+    "enqueue_many",
     "execute_flow",
     "job_flow",
     "lift_pause",
@@ -70,6 +86,7 @@ _ROOMS = {
     "acancel": "client",
     "adead": "dead_runs",
     "aenqueue": "client",
+    "aenqueue_many": "client",
     "aredrive": "dead_runs",
     "aredrive_all": "dead_runs",
     "aresume": "client",
@@ -77,6 +94,7 @@ _ROOMS = {
     "configure": "tasks.app",
     "dead": "dead_runs",
     "enqueue": "client",
+    "enqueue_many": "client",
     "lift_pause": "client",
     "limits": "client",
     "execute_flow": "tasks.execute",

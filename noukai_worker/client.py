@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .errors import InvalidRequest, RunCancelled, RunFailed, RunNotPaused
+from .errors import (
+    EnqueuedInPart,
+    InvalidRequest,
+    NoukaiWorkerError,
+    PayloadTooLarge,
+    RunCancelled,
+    RunFailed,
+    RunNotPaused,
+)
 from .runs import Mode, RunRequest, RunView, State, ToolResults, operations, shared
-from .runs.answers import GateView
+from .runs.answers import Created, GateView
 from .runs.operations import Gate
 from .runs.operations.gates import ROOMS
 from .runs.tool_results import fitted
@@ -16,7 +25,7 @@ from .runs.tool_results import read as read_results
 from .settings import current
 from .subscriber import Subscription, subscribe
 from .tasks import app as apps
-from .tasks import base, dispatch
+from .tasks import base, dispatch, many
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,21 +95,21 @@ def enqueue(
     IdempotencyConflict, RunExpired (nothing was written) and StoreUnavailable (it is not known whether it was: call again with
     the same idempotency key).
     """
-    request = RunRequest.build(
-        current().max_input_bytes,
+    submission = _submission(
         flow=flow,
         message=message,
         messages=messages,
         parameters=parameters,
         mode=mode,
         version=version,
+        idempotency_key=idempotency_key,
+        delay=delay,
+        priority=priority,
         credential=credential,
         tenant=tenant,
         metadata=metadata,
         **others,
     )
-    options = {} if priority is None else {"priority": _priority(priority)}
-    submission = dispatch.Submission(dispatch.run_id_of(idempotency_key), request, base.checked_delay(delay), options)
     created = dispatch.submit(apps.current(), submission)
     return Run(created.run_id, created.token, created.new)
 
@@ -108,6 +117,36 @@ def enqueue(
 async def aenqueue(flow: str, **arguments: Any) -> Run:
     """`enqueue`, for event loops: the same arguments, result and errors. Celery publishes with blocking sockets, in a thread."""
     return await asyncio.to_thread(enqueue, flow, **arguments)
+
+
+def enqueue_many(requests: Iterable[Mapping[str, Any]], **shared_arguments: Any) -> list[Run]:
+    """Record many runs and send them to the workers, in a few trips; the runs, in the order of the requests.
+
+    requests: mappings with the names of `enqueue`'s arguments; `shared_arguments` stand for what a request leaves out. For each
+    run everything holds that `enqueue` promises. All requests are checked before anything is written: InvalidRequest and
+    PayloadTooLarge name the index, as in `requests[3]`. If some are recorded and others cannot be, EnqueuedInPart says which; if
+    none is, the first error is raised: IdempotencyConflict, RunExpired, StoreUnavailable.
+
+    Celery's signals are sent; `Task.apply_async` is called only if each message is to have an event.
+    """
+    if "idempotency_key" in shared_arguments:
+        raise InvalidRequest("an idempotency key is one run's: give it in the request, not for all")
+    submissions = [_checked(n, request, shared_arguments) for n, request in enumerate(requests)]
+    told = many.submit_all(apps.current(), submissions)
+    errors = [its if isinstance(its, NoukaiWorkerError) else None for its in told]
+    runs = [Run(its.run_id, its.token, its.new) for its in told if isinstance(its, Created)]
+    first = next((error for error in errors if error), None)
+    if first and runs:
+        ids = [its.run_id if isinstance(its, Created) else None for its in told]
+        raise EnqueuedInPart(ids, [str(error) if error else None for error in errors]) from first
+    if first:
+        raise first
+    return runs
+
+
+async def aenqueue_many(requests: Iterable[Mapping[str, Any]], **shared_arguments: Any) -> list[Run]:
+    """`enqueue_many`, for event loops."""
+    return await asyncio.to_thread(enqueue_many, list(requests), **shared_arguments)
 
 
 def cancel(run_id: str, *, reason: str | None = None) -> State:
@@ -203,6 +242,26 @@ def _result(run_id: str, view: RunView) -> Any:
     if view.state is State.CANCELLED:
         raise RunCancelled(run_id)
     return view.result
+
+
+def _submission(
+    *, idempotency_key: object = None, delay: object = None, priority: object = None, **fields: Any
+) -> dispatch.Submission:
+    request = RunRequest.build(current().max_input_bytes, **fields)
+    options = {} if priority is None else {"priority": _priority(priority)}
+    return dispatch.Submission(dispatch.run_id_of(idempotency_key), request, base.checked_delay(delay), options)
+
+
+def _checked(n: int, request: object, shared_arguments: Mapping[str, Any]) -> dispatch.Submission:
+    place = f"requests[{n}]"
+    if not isinstance(request, Mapping):
+        raise InvalidRequest(f'{place}: write it as a mapping: {{"flow": "org/project/slug", "message": …}}')
+    try:
+        return _submission(**{**shared_arguments, **request})
+    except PayloadTooLarge as error:
+        raise PayloadTooLarge(error.size, error.limit, place) from None
+    except (InvalidRequest, TypeError) as error:
+        raise InvalidRequest(f"{place}: {error}") from None
 
 
 def _priority(priority: object) -> int:

@@ -9,6 +9,7 @@
     ├── EntriesTrimmed                       the log no longer holds what was asked for
     ├── EntryUnreadable (also a ValueError)  something in a log is not an entry
     ├── IdempotencyConflict                  one key, two different requests
+    ├── EnqueuedInPart                       of many requests, some are runs now, and some are not
     ├── RunFinished                          too late: the run has ended
     ├── RunNotPaused                         nobody waits for tool results (any more)
     ├── RunNotFailed                         only what has failed can be redriven
@@ -137,6 +138,28 @@ class IdempotencyConflict(NoukaiWorkerError):
     def __str__(self) -> str:
         return (
             f"this idempotency key or task id was used for a different request (run {self.run_id}): use one per request"
+        )
+
+
+class EnqueuedInPart(NoukaiWorkerError):
+    """Some of many requests were recorded, and will run; others were not, or nobody knows. `args`: (run ids, reasons).
+
+    Both have a member for each request, in order: the id of its run, or None; None, or why there is no run. `__cause__` is the
+    first of those errors.
+    """
+
+    code = "enqueued_in_part"
+
+    def __init__(self, run_ids: list[str | None], reasons: list[str | None]) -> None:
+        super().__init__(run_ids, reasons)
+        self.run_ids, self.reasons = run_ids, reasons
+
+    def __str__(self) -> str:
+        place, reason = next((n, reason) for n, reason in enumerate(self.reasons) if reason is not None)
+        known = sum(run_id is not None for run_id in self.run_ids)
+        return (
+            f"{known:,} of {len(self.run_ids):,} requests are recorded and will run; requests[{place}] is the first that is not: "
+            f"{reason} (what has an idempotency key may be enqueued again)"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -110,10 +111,18 @@ class RunRequest(BaseModel):
 
     def json_bytes(self) -> bytes:
         """The request as compact JSON, absent members left out."""
+        return self._json_bytes
+
+    @cached_property
+    def _json_bytes(self) -> bytes:
         return self.model_dump_json(exclude_none=True, exclude_defaults=True).encode()
 
     def digest(self) -> str:
         """The same for the same request, whoever makes it (SHA-256, hexadecimal)."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         # How long and how often it is tried is not what is asked for.
         fields = self.model_dump(exclude_none=True, exclude_defaults=True, exclude={"max_age", "max_attempts"})
         canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -15,7 +15,7 @@ import redis
 import redis.asyncio
 from redis.exceptions import DataError, NoScriptError, RedisError, ResponseError
 
-from ..errors import StoreUnavailable
+from ..errors import NoukaiWorkerError, StoreUnavailable
 from ..redis_url import Kind, RedisUrl
 from . import connections, mirror
 from .cluster import FAILURES, AsyncCluster, Cluster
@@ -57,6 +57,16 @@ class RunStore:
                 raise answer
             raise unavailable(self.address, answer) from answer
         return operation.decode(answer)
+
+    def perform_all(self, operations: Sequence[Operation[Any]]) -> list[Any]:
+        """Carry out many operations in one trip, or one by one on a cluster; what `perform` would raise is returned, each in its
+        place. A StoreUnavailable says that it is not known whether that one was carried out.
+        """
+        if self._cluster:
+            answers = [_carried_out(operation, self._cluster) for operation in operations]
+        else:
+            answers = self._server.make(list(map(mirror.only, operations)))
+        return [_told(self.address, operation, answer) for operation, answer in zip(operations, answers, strict=True)]
 
     @property
     def clustered(self) -> bool:
@@ -105,6 +115,29 @@ class _Server:
                 return self._client.eval(call.script.text, *words)
         except (RedisError, OSError) as error:
             return error
+
+    def make(self, calls: Sequence[Call]) -> list[Any]:
+        answers = self._trip(calls)
+        forgotten = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if forgotten:
+            try:
+                for text in {calls[n].script.text for n in forgotten}:
+                    self._client.script_load(text)
+                again = self._trip([calls[n] for n in forgotten])
+            except (RedisError, OSError) as error:
+                again = [error] * len(forgotten)
+            for n, answer in zip(forgotten, again, strict=True):
+                answers[n] = answer
+        return answers
+
+    def _trip(self, calls: Sequence[Call]) -> list[Any]:
+        try:
+            with self._client.pipeline(transaction=False) as pipeline:
+                for call in calls:
+                    pipeline.evalsha(call.script.sha, len(call.keys), *call.keys, *call.args)
+                return list(pipeline.execute(raise_on_error=False))
+        except (RedisError, OSError) as error:
+            return [error] * len(calls)
 
     def ping(self) -> None:
         self._client.ping()
@@ -175,6 +208,17 @@ class AsyncRunStore:
     async def aclose(self) -> None:
         """Close the connections."""
         await (self._cluster or self._server).aclose()
+
+
+def _told(address: str, operation: Operation[Any], answer: Any) -> Any:
+    if isinstance(answer, Exception):
+        if _is_bug(answer):
+            raise answer
+        return unavailable(address, answer)
+    try:
+        return operation.decode(answer)
+    except NoukaiWorkerError as error:
+        return error
 
 
 def _carried_out(operation: Operation[Any], cluster: Cluster) -> Any:

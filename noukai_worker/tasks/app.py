@@ -54,6 +54,7 @@ def build(settings: Settings) -> Celery:
     """A Celery app of this project alone."""
     app = Celery("noukai_worker", set_as_current=False)
     app.config_from_object(conf.alone(settings))
+    app.backend_cls = conf.backend(settings)
     quorum = rabbitmq.spoken_at(settings.broker)
     app.conf.task_queues = _queues(quorum)
     app.steps["worker"] |= _steps(quorum)

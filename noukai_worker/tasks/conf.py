@@ -13,6 +13,7 @@ STREAM_QUEUE = "noukai.stream"
 QUEUES = (EXECUTE_QUEUE, STREAM_QUEUE)
 
 TRANSPORT = "noukai_worker.tasks.transport:Transport"
+RESULTS = "noukai_worker.tasks.backend:Results"
 
 VISIBILITY_TIMEOUT = 300
 """Seconds. A message that comes back while its run goes on does no harm (law 4); one that a dead worker held is wanted soon."""
@@ -56,6 +57,16 @@ def redis_transport() -> dict[str, Any]:
     }
 
 
+def backend(settings: Settings) -> str | None:
+    """Celery's name of the result backend; None for its own, at the place that the configuration says."""
+    url = Place.of(settings.results).url
+    return f"{RESULTS}+{url}" if _one_server(url) else None
+
+
+def _one_server(url: str | None) -> bool:
+    return url is not None and url.startswith(("redis://", "rediss://"))
+
+
 def alone(settings: Settings) -> dict[str, Any]:
     """The whole configuration of the stand-alone app. Raises InvalidRequest if it has no broker."""
     broker, results = Place.of(settings.broker), Place.of(settings.results)
@@ -86,8 +97,7 @@ def alone(settings: Settings) -> dict[str, Any]:
 def _broker(place: Place) -> dict[str, Any]:
     if place.url and rabbitmq.spoken_at(place.url):
         return rabbitmq.alone()
-    single = place.url is not None and place.url.startswith(("redis://", "rediss://"))
     return {
-        "broker_transport": TRANSPORT if single else None,
+        "broker_transport": TRANSPORT if _one_server(place.url) else None,
         "broker_transport_options": (redis_transport() if place.redis else {}) | place.options,
     }

@@ -18,7 +18,7 @@ from kombu.utils import json
 from kombu.utils.functional import maybe_list
 
 from ..errors import InvalidRequest, RunCancelled, RunFailed
-from ..runs import RunRequest, operations, shared
+from ..runs import RunRequest, RunStore, operations, shared
 from ..runs.answers import Cancelled, Created, Ended, Unsent
 from ..runs.operations import Operation
 from ..settings import Settings, current
@@ -71,7 +71,7 @@ def record(submission: Submission, settings: Settings) -> Operation[Created]:
         max_age=settings.max_age,
         max_entries=settings.log_max_entries,
         delay=submission.delay,
-        dispatch=json.dumps(dict(submission.options)),
+        dispatch=json.dumps(dict(submission.options)) if submission.options else "{}",
     )
 
 
@@ -83,9 +83,20 @@ def submit(app: Celery, submission: Submission) -> Created:
     """
     created = record_now(submission)
     if created.new and not submission.delay:
-        with _left_to_a_sweeper(submission.run_id):
-            _forward(app, submission.run_id, submission.request, submission.options, first=True)
+        forward(app, submission)
     return created
+
+
+def forward(app: Celery, submission: Submission) -> None:
+    """Send a recorded run's first message, now or when it is its turn. If the broker does not answer, a sweeper sends it."""
+    with _left_to_a_sweeper(submission.run_id):
+        _forward(app, submission.run_id, submission.request, submission.options, first=True)
+
+
+def message_of(submission: Submission) -> tuple[str, dict[str, Any]]:
+    """The name of the task, and Celery's options, of a recorded run's first message."""
+    options = submission.options
+    return _task_name(submission.request), {**options, "headers": {**(options.get("headers") or {}), RECORDED: True}}
 
 
 def record_now(submission: Submission) -> Created:
@@ -193,20 +204,33 @@ def _forward(app: Celery, run_id: str, request: RunRequest, options: Mapping[str
         return
     settings = current()
     store = shared(settings.redis_url)
-    gate = operations.Gate(request.credential, operations.room_of(request.mode), lifetime(settings))
-    enter = operations.enter(gate, run_id, tenant=request.tenant, again=not first, pickup=settings.pickup)
-    called = store.perform(enter)
+    called = store.perform(entering(run_id, request, settings, again=not first))
     for one in (run_id,) if called is None else called:
         if one == run_id:
             _publish(app, run_id, request, options, first=first)
         else:
-            unsent = store.perform(operations.turn(one, pickup=settings.pickup))
-            if unsent:
-                publish(app, unsent)
+            call(app, store, one, settings)
+
+
+def entering(run_id: str, request: RunRequest, settings: Settings, *, again: bool) -> Operation[tuple[str, ...] | None]:
+    """The write that has a run wait for its turn."""
+    gate = operations.Gate(request.credential, operations.room_of(request.mode), lifetime(settings))
+    return operations.enter(gate, run_id, tenant=request.tenant, again=again, pickup=settings.pickup)
+
+
+def call(app: Celery, store: RunStore, run_id: str, settings: Settings) -> None:
+    """Send the message of a waiting run that was called, unless it is no longer queued."""
+    unsent = store.perform(operations.turn(run_id, pickup=settings.pickup))
+    if unsent:
+        publish(app, unsent)
+
+
+def _task_name(request: RunRequest) -> str:
+    return f"noukai.{request.mode}"
 
 
 def _publish(app: Celery, run_id: str, request: RunRequest, options: Mapping[str, Any], *, first: bool = True) -> None:
-    task = app.tasks[f"noukai.{request.mode}"]
+    task = app.tasks[_task_name(request)]
     headers = {**(options.get("headers") or {}), RECORDED: True} | ({} if first else {AGAIN: True})
     options = {"add_to_parent": first, **options, "headers": headers}
     if not rabbitmq.spoken_by(app):

@@ -19,6 +19,7 @@ EXAMPLES = [
     errors.EntriesTrimmed("r", 3, 9),
     errors.EntryUnreadable("garbage"),
     errors.IdempotencyConflict("r"),
+    errors.EnqueuedInPart(["r", None], [None, "no Redis"]),
     errors.RunFinished("r", "failed"),
     errors.RunNotPaused("r", "queued"),
     errors.RunNotFailed("r", "running"),

@@ -9,7 +9,7 @@ from noukai_worker import errors
 from noukai_worker.errors import NoukaiWorkerError
 from noukai_worker.web.refusals import Refusal, response
 
-_ARGUMENTS = {str: "word", int: 3, "str": "word", "int": 3}
+_ARGUMENTS = {"list[str | None]": ["r", None], str: "word", int: 3, "str": "word", "int": 3}
 
 
 def made(kind: type[NoukaiWorkerError]) -> NoukaiWorkerError:
