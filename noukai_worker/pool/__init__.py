@@ -6,9 +6,9 @@ for ``celery worker --pool custom``. They know Celery and nothing of this projec
 Task bodies stay synchronous functions and call ``run(coroutine)``; the same task then runs in every other pool too.
 """
 
-from .blocking import in_thread, recorded
+from .blocking import in_thread
 from .bridge import await_, run, running_in_pool
-from .job import Interruption, draining, interruption
+from .job import Interruption, draining, has_recorded, interruption, is_ours, recorded
 from .taskpool import TaskPool, on_loop_close
 from .threads import ThreadPool, interruptible
 
@@ -18,9 +18,11 @@ __all__ = [
     "ThreadPool",
     "await_",
     "draining",
+    "has_recorded",
     "in_thread",
     "interruptible",
     "interruption",
+    "is_ours",
     "on_loop_close",
     "recorded",
     "run",

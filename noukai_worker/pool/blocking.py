@@ -125,13 +125,6 @@ def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await_(asyncio.wrap_future(threads.submit(call)))
 
 
-def recorded() -> None:
-    """Say that the running body has written its success to the result backend by itself; in the asyncio pool only."""
-    job = current_job.get()
-    if isinstance(job, Job):
-        job.recorded = True
-
-
 class OffloadedBackend:
     """Stands for a task's result backend; its calls to the server go through ``in_thread``.
 

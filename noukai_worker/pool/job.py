@@ -22,6 +22,9 @@ Interruption: TypeAlias = Literal["revoke", "drain", "time_limit"]
 class Interruptible(Protocol):
     """A task of one of our pools."""
 
+    recorded: bool
+    """Whether its body has written its own success for Celery."""
+
     @property
     def interruption(self) -> Interruption | None:
         """Why its body was interrupted, if it was."""
@@ -91,7 +94,6 @@ class Job:
         #: Why the body was cancelled, if it was.
         self.interruption: Interruption | None = None
         self.signum: object = None
-        #: Whether the body has written its own result for Celery.
         self.recorded = False
         self.task: asyncio.Task[None] | None = None
         self._body = Body(self._call)
@@ -201,6 +203,24 @@ def interruption() -> Interruption | None:
     """
     job = current_job.get()
     return None if job is None else job.interruption
+
+
+def is_ours() -> bool:
+    """Whether the caller runs in a task of one of this package's pools."""
+    return current_job.get() is not None
+
+
+def recorded() -> None:
+    """Say that the running task's success was written to the result backend by its body: it need not be written again."""
+    job = current_job.get()
+    if job is not None:
+        job.recorded = True
+
+
+def has_recorded() -> bool:
+    """Whether the running task has said so."""
+    job = current_job.get()
+    return job is not None and job.recorded
 
 
 def draining() -> bool:

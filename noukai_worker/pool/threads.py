@@ -33,6 +33,7 @@ class ThreadJob:
         self.task_id = task_id
         #: Why the body was interrupted, if it was.
         self.interruption: Interruption | None = None
+        self.recorded = False
         self._end: Callable[[], object] | None = None
         self._lock = threading.Lock()
 

@@ -47,12 +47,7 @@ async def _attempt(task: FlowTask, work: Work) -> Any:
             await engine.aclose()
     if engine.fresh:
         pool.on_loop_close(engine.aclose)
-    result = await _claim_and_work(task, engine, work)
-    telling = results.told(task, result)
-    if telling:
-        await engine.writer.carry_out(telling)
-        pool.recorded()
-    return result
+    return await _claim_and_work(task, engine, work)
 
 
 async def _claim_and_work(task: FlowTask, engine: Engine, work: Work) -> Any:
@@ -83,6 +78,10 @@ async def _claimed_work(task: FlowTask, engine: Engine, work: Work) -> Any:
         raise task.fenced(claimed, lost.state) from None
     finally:
         engine.holdings.release(run)
+    told = results.telling(task, claimed.lease, end)
+    if told:
+        await engine.writer.carry_out(told)
+        pool.recorded()
     return task.settle(end, claimed)
 
 

@@ -11,6 +11,8 @@ from typing import Any
 from celery import states
 from celery.backends.redis import RedisBackend
 
+from .. import pool
+
 _TELL = """
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
 redis.call('PUBLISH', KEYS[1], ARGV[1])
@@ -28,6 +30,8 @@ class Results(RedisBackend):  # type: ignore[misc] # Celery has no types
     ) -> Any:
         if state != states.SUCCESS:
             return super()._store_result(task_id, result, state, traceback, request=request, **others)
+        if pool.has_recorded():
+            return result
         self.set(self.get_key_for_task(task_id), success(self, task_id, result, request))
         return result
 

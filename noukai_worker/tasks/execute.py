@@ -14,7 +14,7 @@ from ..runs import operations, outcome, shared
 from ..runs.answers import Claimed
 from ..settings import current
 from ..stream import LeaseLost
-from . import dispatch
+from . import dispatch, results
 from .admission import Admission, TurnedAway
 from .base import FlowTask
 from .call import PaidCall, Stopped
@@ -54,7 +54,10 @@ def _attempt(task: ExecuteTask, claimed: Claimed) -> outcome.Outcome:
         try:
             with pool.interruptible(call.stop):
                 end = outcome.readable(call.make(held))
-            held.close(end, pickup=settings.pickup)
+            told = results.telling(task, claimed.lease, end)
+            held.close(end, pickup=settings.pickup, telling=told)
+            if told:
+                pool.recorded()
         except LeaseLost as lost:
             raise task.fenced(claimed, lost.state) from None
         except Stopped as stopped:

@@ -37,12 +37,17 @@ class HeldCall:
     def append(self, progress: outcome.Progress) -> None:
         """Write `progress`, however long Redis is away. Raises LeaseLost."""
         with self._turn:
-            self._write(lambda: outcome.keep(self.lease, self._position, progress, extend=self._extend))
+            write = outcome.keep(self.lease, self._position, progress, extend=self._extend)
+            self._take(insist(self._store, write))
 
-    def close(self, end: outcome.Outcome, *, pickup: float) -> None:
-        """End the attempt, however long Redis is away: a paid result is not thrown away for that. Raises LeaseLost."""
+    def close(self, end: outcome.Outcome, *, pickup: float, telling: operations.Operation[None] | None = None) -> None:
+        """End the attempt, however long Redis is away: a paid result is not thrown away for that. Raises LeaseLost.
+
+        `telling` goes with the same trip, behind it.
+        """
         with self._turn:
-            self._write(lambda: outcome.close(self.lease, self._position, end, pickup=pickup), to_the_end=True)
+            write = outcome.close(self.lease, self._position, end, pickup=pickup)
+            self._take(persist(lambda: self._write_all(write, telling), to_the_end=True))
             self._ended = True
 
     def confirm(self) -> None:
@@ -66,8 +71,15 @@ class HeldCall:
         finally:
             self._turn.release()
 
-    def _write(self, write: Callable[[], outcome.Write], *, to_the_end: bool = False) -> None:
-        self._take(insist(self._store, write(), to_the_end=to_the_end))
+    def _write_all(self, write: outcome.Write, telling: operations.Operation[None] | None) -> Advanced | Fenced:
+        if telling is None:
+            return self._store.perform(write)
+        answers = self._store.perform_all((write, telling))
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        closed: Advanced | Fenced = answers[0]
+        return closed
 
     def _take(self, answer: Advanced | Fenced) -> None:
         if isinstance(answer, Fenced):
@@ -129,8 +141,13 @@ def keeper(store: RunStore, lease: float) -> LeaseKeeper:
 os.register_at_fork(after_in_child=keeper.cache_clear)
 
 
-def insist(store: RunStore, operation: operations.Operation[operations.T], *, to_the_end: bool = False) -> operations.T:
-    """Carry out an operation however long Redis is away. All may be repeated.
+def insist(store: RunStore, operation: operations.Operation[operations.T]) -> operations.T:
+    """Carry out an operation however long Redis is away. All may be repeated."""
+    return persist(lambda: store.perform(operation))
+
+
+def persist(act: Callable[[], operations.T], *, to_the_end: bool = False) -> operations.T:
+    """Do something again until it does not raise StoreUnavailable.
 
     `to_the_end`: not for Celery's soft time limit either; the call is over, only its record is missing.
     """
@@ -138,7 +155,7 @@ def insist(store: RunStore, operation: operations.Operation[operations.T], *, to
     while True:
         try:
             try:
-                return store.perform(operation)
+                return act()
             except StoreUnavailable as error:
                 if tries == 0:
                     logger.warning("%s; waiting for it", error)
