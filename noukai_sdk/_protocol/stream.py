@@ -152,10 +152,14 @@ class StepMachine:
         rules = _RULES
         for name, data in events:
             frame = frame_of(name, data)
+            rule = rules.get(frame.type)
+            if rule is None and not frame.malformed:  # most frames
+                frames.append(frame)
+                continue
             try:
-                if frame.malformed:
+                if rule is None or frame.malformed:
                     _tolerate(frame)
-                elif (rule := rules.get(frame.type)) is not None:
+                else:
                     rule(self, frame)
             except StreamProtocolError as error:
                 self.failure = error
