@@ -1,4 +1,4 @@
-"""How the streaming worker's cost grows with the flows in flight, an event a second each: a JSON list, one point for each number."""
+"""How the streaming worker's cost grows with the flows in flight, an event a second each; writes a JSON list of points."""
 
 from __future__ import annotations
 
