@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 
 from celery.utils.nodenames import default_nodename, host_format
 
@@ -24,6 +25,7 @@ def execute_worker(*, concurrency: int | None = None, loglevel: str = "INFO", na
 
 def stream_worker(*, concurrency: int | None = None, loglevel: str = "INFO", name: str | None = None) -> int:
     """Relay streaming runs on one event loop until told to stop; the exit code. Raises StoreUnavailable."""
+    sys.setswitchinterval(0.0005)
     concurrency = concurrency or current().stream_concurrency
     return _work(
         "noukai_worker.pool:TaskPool", conf.STREAM_QUEUE, concurrency, loglevel, name or f"stream-{os.getpid()}"
