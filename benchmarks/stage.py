@@ -39,7 +39,8 @@ class Stage:
     def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
         self.folder = folder
         self._stack = stack
-        self.redis = RedisServer(folder / "redis")
+        # Rewriting its file takes Redis a core for a moment, at some moment of its own.
+        self.redis = RedisServer(folder / "redis", options=("--auto-aof-rewrite-percentage", "0"))
         self.start(self.redis)
         settings = Settings(redis_url=self.redis.url)
         # Whatever this process enqueues goes to that Redis.

@@ -18,7 +18,8 @@ FLOWS_OF_A_CLIENT = 90
 
 app = Celery("flows", broker=REDIS)
 app.conf.update(worker_prefetch_multiplier=1, task_acks_late=True, task_ignore_result=True)
-publisher = redis.Redis.from_url(REDIS)
+# A connection for each thread that publishes at this moment; the pool that redis-py makes by itself raises when there are too many.
+publisher = redis.Redis.from_pool(redis.BlockingConnectionPool.from_url(REDIS, max_connections=100))
 clients = [
     Noukai("nk_test_benchmark", env="dev") for _ in range(-(-int(os.environ["PEER_FLOWS"]) // FLOWS_OF_A_CLIENT))
 ]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
-import sys
 
 from celery.utils.nodenames import default_nodename, host_format
 
@@ -14,6 +12,7 @@ from ..runs import shared
 from ..settings import current
 from . import app as apps
 from . import clients, conf
+from .process import suit_many
 
 
 def execute_worker(*, concurrency: int | None = None, loglevel: str = "INFO", name: str | None = None) -> int:
@@ -26,22 +25,11 @@ def execute_worker(*, concurrency: int | None = None, loglevel: str = "INFO", na
 
 def stream_worker(*, concurrency: int | None = None, loglevel: str = "INFO", name: str | None = None) -> int:
     """Relay streaming runs on one event loop until told to stop; the exit code. Raises StoreUnavailable."""
-    _suit_many_runs()
     concurrency = concurrency or current().stream_concurrency
+    suit_many(concurrency)
     return _work(
         "noukai_worker.pool:TaskPool", conf.STREAM_QUEUE, concurrency, loglevel, name or f"stream-{os.getpid()}"
     )
-
-
-def _suit_many_runs() -> None:
-    """Set the interpreter for thousands of runs in one loop beside Celery's own thread."""
-    # Celery's thread waits for the interpreter several times for each message, and a busy loop lets go of it only when asked to.
-    sys.setswitchinterval(0.0005)
-    # A thousand runs are a quarter of a million objects; looking through all of them for cycles holds up every run. It is done
-    # after a million new objects, not after seventy thousand, and never again for what is there before the first run.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 10, 10)
 
 
 def _work(pool: str, queue: str, concurrency: int, loglevel: str, name: str) -> int:
