@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .claims import HEADS, Options, Row
 
-CLAIMS = ("relay", "execute", "enqueue", "entry_cost", "upstream_bytes", "startup")
+CLAIMS = ("relay", "flows", "latency", "execute", "enqueue", "entry_cost", "upstream_bytes", "startup")
 """The modules, in the order of the table; each has `measure(options)`, which gives its rows."""
 
 

@@ -6,12 +6,13 @@ import contextlib
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from noukai_worker.settings import Settings
 from noukai_worker.tasks import app as apps
 from tests.support.environments import python_with
-from tests.support.processes import Process, RedisServer, Worker, until
+from tests.support.processes import Process, RedisServer, Worker, free_port, until
 
 HERE = Path(__file__).parent
 PEERS = HERE / "peers"
@@ -20,13 +21,26 @@ PORT = 8080
 KEY = "nk_test_benchmark"
 
 
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A running server, and what makes our workers call it."""
+
+    process: Process
+    port: int
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {"NOUKAI_BASE_URL": f"http://127.0.0.1:{self.port}/api/v1"}
+
+
 class Stage:
     """Started processes end with it."""
 
     def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
         self.folder = folder
         self._stack = stack
-        self.redis = RedisServer(folder / "redis")
+        # Rewriting its file takes Redis a core for a moment, at some moment of its own.
+        self.redis = RedisServer(folder / "redis", options=("--auto-aof-rewrite-percentage", "0"))
         self.start(self.redis)
         settings = Settings(redis_url=self.redis.url)
         # Whatever this process enqueues goes to that Redis.
@@ -55,6 +69,11 @@ class Stage:
         if not process.alive:
             raise RuntimeError(process.output())
         return process
+
+    def upstream(self, module: str, *arguments: object) -> Upstream:
+        """Such a module on a free port: for benchmarks, or parts of them, in which only our workers call it."""
+        port = free_port()
+        return Upstream(self.listening(module, *arguments, port=port), port)
 
     def worker(self, kind: str, **env: str) -> Worker:
         """A ready worker, "stream" or "execute"."""

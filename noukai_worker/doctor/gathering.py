@@ -91,8 +91,8 @@ def _packages() -> tuple[Package, ...]:
 
 
 def _descriptors() -> int | None:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return None if soft == resource.RLIM_INFINITY else soft
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # a streaming worker raises the soft limit by itself
+    return None if hard == resource.RLIM_INFINITY else hard
 
 
 def _contained() -> bool:

@@ -111,9 +111,14 @@ class HeldRun:
                 raise
             raise interruption from None
 
+    @property
+    def fading(self) -> bool:
+        """Whether a third of the lease is used up and nobody is writing."""
+        return not (self.ended or self._turn.locked() or self._clock() - self._touched < self._extend / 3)
+
     async def renew(self) -> None:
-        """Extend the lease if a third of it is used up and nobody is writing; stop the work if it is lost."""
-        if self.ended or self._turn.locked() or self._clock() - self._touched < self._extend / 3:
+        """Extend the lease if it is fading; stop the work if it is lost."""
+        if not self.fading:
             return
         try:
             await self.append(outcome.NOTHING)
@@ -173,7 +178,9 @@ class Holdings:
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(self._lease / 6)
-            answers = await asyncio.gather(*(run.renew() for run in list(self._held)), return_exceptions=True)
+            # A task for each of thousands of runs would hold up the loop; those that have just written need none.
+            fading = [run for run in self._held if run.fading]
+            answers = await asyncio.gather(*(run.renew() for run in fading), return_exceptions=True)
             for answer in answers:
                 if isinstance(answer, Exception):
                     logger.error("a lease could not be renewed", exc_info=answer)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 
@@ -13,9 +12,7 @@ from ..runs import shared
 from ..settings import current
 from . import app as apps
 from . import clients, conf
-
-_YOUNG = 50_000
-"""New objects between two looks for garbage. A batch of events is thousands of them, and none is part of a cycle."""
+from .process import suit_many
 
 
 def execute_worker(*, concurrency: int | None = None, loglevel: str = "INFO", name: str | None = None) -> int:
@@ -29,6 +26,7 @@ def execute_worker(*, concurrency: int | None = None, loglevel: str = "INFO", na
 def stream_worker(*, concurrency: int | None = None, loglevel: str = "INFO", name: str | None = None) -> int:
     """Relay streaming runs on one event loop until told to stop; the exit code. Raises StoreUnavailable."""
     concurrency = concurrency or current().stream_concurrency
+    suit_many(concurrency)
     return _work(
         "noukai_worker.pool:TaskPool", conf.STREAM_QUEUE, concurrency, loglevel, name or f"stream-{os.getpid()}"
     )
@@ -53,9 +51,5 @@ def _work(pool: str, queue: str, concurrency: int, loglevel: str, name: str) -> 
     )
     # One line for each request would drown what the worker itself has to say.
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    # What was imported stays; looking through it again and again for garbage took a tenth of a busy worker's time.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_YOUNG, 20, 20)
     worker.start()
     return int(worker.exitcode or 0)

@@ -71,3 +71,14 @@ def test_the_service_is_told_that_we_are_going_only_if_its_last_words_count(pati
             assert not gone.is_set()
 
     asyncio.run(main())
+
+
+def test_a_lease_is_renewed_when_a_third_of_it_is_used_up_and_nobody_writes() -> None:
+    async def main() -> tuple[bool, bool, bool]:
+        fresh = HeldRun(None, Lease("r", 1, 2), extend=10, pickup=10)  # type: ignore[arg-type] # nothing is written here
+        used_up = HeldRun(None, Lease("r", 1, 2), extend=0, pickup=10)  # type: ignore[arg-type]
+        fading = fresh.fading, used_up.fading
+        async with used_up._turn:
+            return *fading, used_up.fading
+
+    assert asyncio.run(main()) == (False, True, False)
