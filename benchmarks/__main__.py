@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .claims import HEADS, Options, Row
 
-CLAIMS = ("relay",)
+CLAIMS = ("relay", "fanout", "late_join")
 """The modules, in the order of the table; each has `measure(options)`, which gives its rows."""
 
 
