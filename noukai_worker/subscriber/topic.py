@@ -121,6 +121,7 @@ class Topic:
 
     def _rested(self) -> None:
         self._resting = False
+        self.trim()
         if self._rung:
             self._rung = False
             self._tell()

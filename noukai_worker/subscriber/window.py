@@ -103,7 +103,7 @@ class Window:
             return []
         given = self._given
         if not (given and given[0].seq == position + 1 and given[-1].seq == self._last):
-            self._given = given = [self._entries[seq].entry for seq in range(position + 1, self._last + 1)]
+            self._given = given = tuple(self._entries[seq].entry for seq in range(position + 1, self._last + 1))
         return given
 
     def forget(self, position: int) -> None:
