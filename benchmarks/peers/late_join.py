@@ -13,7 +13,7 @@ _PAGE = 500
 
 def entries(client: redis.Redis, run_id: str) -> Iterator[dict[str, Any]]:
     """All entries, to the end of the run."""
-    with client.pubsub() as pubsub:
+    with client.pubsub() as pubsub:  # type: ignore[no-untyped-call]
         pubsub.subscribe(f"noukai:{{{run_id}}}:events")
         pubsub.get_message(timeout=5)
         position = 0
