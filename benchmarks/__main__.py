@@ -15,7 +15,18 @@ from pathlib import Path
 
 from .claims import HEADS, Options, Row
 
-CLAIMS = ("relay", "flows", "latency", "execute", "enqueue", "entry_cost", "upstream_bytes", "startup")
+CLAIMS = (
+    "relay",
+    "flows",
+    "latency",
+    "fanout",
+    "late_join",
+    "execute",
+    "enqueue",
+    "entry_cost",
+    "upstream_bytes",
+    "startup",
+)
 """The modules, in the order of the table; each has `measure(options)`, which gives its rows."""
 
 

@@ -36,7 +36,8 @@ _RELOCATE_AFTER = 0.1
 class Hub:
     """Gives readers to coroutines of one event loop. `buffer` is the entries held per run for readers who lag a little.
 
-    `check` and `patience` are in seconds (patience.py). Nothing is opened before the first reader attaches.
+    Readers are told of an entry at once, but then not again for `gather` seconds: what comes meanwhile they get in one piece.
+    `check` and `patience` are in seconds, too (patience.py). Nothing is opened before the first reader attaches.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Hub:
         url: str,
         *,
         buffer: int = 1_000,
+        gather: float = 0.0,
         check: float = patience.CHECK,
         patience: float = patience.PATIENCE,
     ) -> None:
@@ -53,7 +55,7 @@ class Hub:
         self.patience = patience
         self.stopping: StoreUnavailable | None = None
         self._url = RedisUrl.parse(url)
-        self._buffer, self._check = buffer, check
+        self._buffer, self._gather, self._check = buffer, gather, check
         self._topics: dict[bytes, Topic] = {}
         self._lines: dict[Node | None, Line] = {}
         self._homeless: set[Topic] = set()
@@ -76,7 +78,7 @@ class Hub:
     def join(self, run_id: str, after: int) -> Reader:
         """A new reader of a run; what it is given begins after `after`. It must `leave`."""
         self._start()
-        topic = Topic(run_id, self._buffer)
+        topic = Topic(run_id, self._buffer, self.loop, self._gather)
         known = self._topics.setdefault(topic.channel, topic)
         if known is topic:
             self._to_home({topic})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import StoreUnavailable
 from ..runs import Entry, operations
+from .alarm import Alarm
 from .patience import FIRST_PATIENCE, Patience
 from .topic import Topic
 from .window import Cursor
@@ -22,15 +23,17 @@ _CONFIRMED_WITHIN = 2.0
 class Reader:
     """Made by `Hub.join`; `leave` when done."""
 
-    __slots__ = ("_patience", "_topic", "cursor", "error", "hub", "left")
+    __slots__ = ("_alarm", "_news", "_patience", "_topic", "cursor", "error", "hub", "left")
 
     def __init__(self, hub: Hub, topic: Topic, after: int) -> None:
         self.hub, self._topic = hub, topic
-        self._patience = Patience(min(FIRST_PATIENCE, hub.patience), asyncio.get_running_loop().time)
+        self._patience = Patience(min(FIRST_PATIENCE, hub.patience), hub.loop.time)
         self.cursor = Cursor(topic.window, after)
         self.error: StoreUnavailable | None = None
         """Set by the hub when it gives up."""
         self.left = False
+        self._alarm = Alarm(hub.loop, self._give_up)
+        self._news: asyncio.Future[bool] | None = None
         topic.readers.add(self)
 
     @property
@@ -56,7 +59,7 @@ class Reader:
                 if len(topic.readers) == 1:
                     topic.window.forget(cursor.position)
                 return entries
-            if cursor.idle and not await topic.news(within):
+            if cursor.idle and not await self._wait(within):
                 break
         return ()
 
@@ -64,10 +67,24 @@ class Reader:
         """Stop reading: a `page` that is waiting returns nothing. May be called again."""
         if not self.left:
             self.left = True
+            self._alarm.close()
             self._topic.readers.discard(self)
             self._topic.wake()
             if not self._topic.readers:
                 self.hub.leave(self._topic)
+
+    async def _wait(self, within: float | None) -> bool:
+        self._news = news = self._topic.news()
+        if within is not None:
+            self._alarm.set(within)
+        try:
+            return await news
+        finally:
+            self._alarm.clear()
+
+    def _give_up(self) -> None:
+        if self._news and not self._news.done():
+            self._news.set_result(False)
 
     async def _confirmation(self) -> None:
         # Without it the log alone has to do; the hub has it looked at again once the subscription is in force.

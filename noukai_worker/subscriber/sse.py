@@ -7,7 +7,7 @@ very text that is on the channel.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ..runs import Entry
 
@@ -30,6 +30,21 @@ def frame(data: bytes, *, event: str | None = None, id: int | None = None) -> by
 def frames(entries: Iterable[Entry]) -> bytes:
     """Entries as one piece of the stream."""
     return b"".join([frame(entry.raw, event=entry.type, id=entry.seq) for entry in entries])
+
+
+class Framer:
+    """Makes a piece once for all readers who are given the very same entries, one after the other."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Sequence[Entry], bytes] = (), b""
+
+    def frames(self, entries: Sequence[Entry]) -> bytes:
+        """The same as the function."""
+        known, piece = self._last
+        if known is not entries:
+            piece = frames(entries)
+            self._last = entries, piece
+        return piece
 
 
 def comment(text: str) -> bytes:

@@ -18,9 +18,25 @@ if TYPE_CHECKING:
 class Topic:
     """The readers of one run in one event loop."""
 
-    __slots__ = ("_line", "_seen", "_waiting", "channel", "confirmed", "readers", "run_id", "window")
+    __slots__ = (
+        "_gather",
+        "_line",
+        "_loop",
+        "_resting",
+        "_rung",
+        "_seen",
+        "_waiting",
+        "channel",
+        "confirmed",
+        "readers",
+        "run_id",
+        "window",
+    )
 
-    def __init__(self, run_id: str, buffer: int) -> None:
+    def __init__(self, run_id: str, buffer: int, loop: asyncio.AbstractEventLoop, gather: float = 0.0) -> None:
+        """gather: seconds after news in which more news is held back, to be told all at once."""
+        self._loop, self._gather = loop, gather
+        self._resting = self._rung = False
         self.run_id = run_id
         self.channel = keys.channel(run_id).encode()
         self.window = Window(buffer)
@@ -50,13 +66,13 @@ class Topic:
         if seq is None:
             return False
         if self.window.offer(seq, raw):
-            self.wake()
+            self._tell()
         return True
 
     def know(self, seq: int) -> None:
         """The log's last seq was looked up."""
         if self.window.know(seq):
-            self.wake()
+            self._tell()
 
     def distrust(self) -> None:
         """The log is not what it was: every reader has to ask it."""
@@ -80,26 +96,32 @@ class Topic:
         if self.readers:
             self.window.forget(min(reader.cursor.position for reader in self.readers))
 
-    async def news(self, within: float | None) -> bool:
-        """Wait until something changes. Returns False after `within` seconds without."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[bool] = loop.create_future()
-        timer = None if within is None else loop.call_later(within, _resolve, future, False)
+    def news(self) -> asyncio.Future[bool]:
+        """True once something changes; whoever no longer waits resolves it."""
+        future: asyncio.Future[bool] = self._loop.create_future()
         self._waiting.add(future)
-        try:
-            return await future
-        finally:
-            self._waiting.discard(future)
-            if timer:
-                timer.cancel()
+        return future
 
     def wake(self) -> None:
         """Let all who wait look again."""
         waiting, self._waiting = self._waiting, set()
         for future in waiting:
-            _resolve(future, True)
+            if not future.done():
+                future.set_result(True)
 
+    def _tell(self) -> None:
+        # The first of a row is told at once, so that whoever gathers is not late, only seldom.
+        if self._resting:
+            self._rung = True
+            return
+        self.wake()
+        if self._gather:
+            self._resting = True
+            self._loop.call_later(self._gather, self._rested)
 
-def _resolve(future: asyncio.Future[bool], news: bool) -> None:
-    if not future.done():
-        future.set_result(news)
+    def _rested(self) -> None:
+        self._resting = False
+        self.trim()
+        if self._rung:
+            self._rung = False
+            self._tell()

@@ -62,7 +62,7 @@ class Live:
 class Window:
     """The newest entries of one run: at most `entries` of them and `size` bytes of JSON."""
 
-    __slots__ = ("_bytes", "_entries", "_first", "_last", "_limit", "_size", "newest")
+    __slots__ = ("_bytes", "_entries", "_first", "_given", "_last", "_limit", "_size", "newest")
 
     def __init__(self, entries: int, size: int = WINDOW_BYTES) -> None:
         self._limit, self._size = entries, size
@@ -70,6 +70,7 @@ class Window:
         """The highest seq that is known to exist, here or in the log."""
         self._entries: dict[int, Live] = {}
         self._first, self._last, self._bytes = 1, 0, 0
+        self._given: Sequence[Entry] = ()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -93,11 +94,17 @@ class Window:
         self.newest = seq
         return True
 
-    def after(self, position: int) -> list[Entry]:
-        """The entries that follow `position`; none if the first of them is not here."""
+    def after(self, position: int) -> Sequence[Entry]:
+        """The entries that follow `position`; none if the first of them is not here.
+
+        Readers who stand at one place are given one and the same sequence: what is made of it can be made once.
+        """
         if position + 1 not in self._entries:
             return []
-        return [self._entries[seq].entry for seq in range(position + 1, self._last + 1)]
+        given = self._given
+        if not (given and given[0].seq == position + 1 and given[-1].seq == self._last):
+            self._given = given = tuple(self._entries[seq].entry for seq in range(position + 1, self._last + 1))
+        return given
 
     def forget(self, position: int) -> None:
         """Drop what every reader has been given."""
@@ -111,9 +118,11 @@ class Window:
 
     def _clear(self, last: int) -> None:
         self._entries.clear()
+        self._given = ()
         self._first, self._last, self._bytes = last + 1, last, 0
 
     def _drop_first(self) -> None:
+        self._given = ()
         self._bytes -= len(self._entries.pop(self._first).raw)
         self._first += 1
 

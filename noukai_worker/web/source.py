@@ -8,6 +8,9 @@ from typing import Self
 from ..settings import Settings
 from ..subscriber import Hub
 
+GATHER = 0.05
+"""Seconds between two pieces of a busy stream: nobody reads faster, and a piece costs the same whatever is in it."""
+
 
 class Source:
     """The hub of the running event loop. Opens no connection before it is needed."""
@@ -22,7 +25,8 @@ class Source:
         """The hub; a new one if the application never told us that it starts (its lifespan is not run)."""
         loop = asyncio.get_running_loop()
         if self._hub is None or self._loop is not loop:
-            self._hub, self._loop = Hub(self.settings.redis_url, buffer=self.settings.reader_buffer), loop
+            self._hub = Hub(self.settings.redis_url, buffer=self.settings.reader_buffer, gather=GATHER)
+            self._loop = loop
         return self._hub
 
     def stop(self) -> None:

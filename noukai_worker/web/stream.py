@@ -7,12 +7,15 @@ import json
 import logging
 import random
 from contextlib import suppress
+from functools import partial
+from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..errors import NoukaiWorkerError
 from ..subscriber import Hub, Subscription, sse
+from ..subscriber.alarm import Alarm
 from . import refusals
 
 logger = logging.getLogger(__name__)
@@ -22,6 +25,7 @@ KEEP_ALIVE_EVERY = 15.0
 STALLED_AFTER = 30.0
 """Seconds that a client may take nothing before it is dropped; what it has got is its position to come back to."""
 
+_framer = sse.Framer()
 _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
@@ -35,7 +39,7 @@ class EventStream(Response):
         del self.headers["content-length"]
         self._hub = hub
         self._subscription = Subscription(run_id, after=after, hub=hub)
-        self._gone = False
+        self._gone = self._stalled = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one client."""
@@ -49,22 +53,29 @@ class EventStream(Response):
                 await Response(status_code=204, headers=_HEADERS)(scope, receive, send)
                 return
             gone = asyncio.create_task(self._until_gone(receive))
+            task = asyncio.current_task()
+            assert task
+            stall = Alarm(task.get_loop(), partial(self._drop, task))
             try:
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 # Clients of a server that restarts do not come back all at once.
-                await self._relay(send, sse.retry(random.randint(1_000, 3_000)) + sse.frames(entries))  # noqa: S311
-            except TimeoutError:
+                await self._relay(send, stall, sse.retry(random.randint(1_000, 3_000)) + sse.frames(entries))  # noqa: S311
+            except asyncio.CancelledError:
+                if not self._stalled or task.uncancel():
+                    raise
                 logger.info("a reader of run %s takes nothing: dropped", subscription.run_id)
             except OSError:
                 pass  # The client is gone: servers that say so raise this (ASGI 2.4).
             finally:
                 gone.cancel()
+                stall.close()
 
-    async def _relay(self, send: Send, piece: bytes) -> None:
+    async def _relay(self, send: Send, stall: Alarm, piece: bytes) -> None:
         subscription = self._subscription
         while True:
-            async with asyncio.timeout(STALLED_AFTER):
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            stall.set(STALLED_AFTER)
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            stall.clear()
             if subscription.ended or self._gone:
                 break
             try:
@@ -75,8 +86,12 @@ class EventStream(Response):
                 ):  # A server that stops just ends its streams: browsers come back with their position.
                     await send({"type": "http.response.body", "body": _said(error), "more_body": True})
                 break
-            piece = sse.frames(entries) or sse.KEEP_ALIVE
+            piece = _framer.frames(entries) or sse.KEEP_ALIVE
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _drop(self, task: asyncio.Task[Any]) -> None:
+        self._stalled = True
+        task.cancel()
 
     async def _until_gone(self, receive: Receive) -> None:
         with suppress(OSError):

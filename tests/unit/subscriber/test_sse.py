@@ -95,3 +95,12 @@ def test_entries_are_framed_as_they_were_published() -> None:
     ]
     read = parsed(sse.frames(map(parse_entry, raws)))
     assert read.events == [("run.queued", raws[0].decode(), "1"), ("run.completed", raws[1].decode(), "2")]
+
+
+def test_a_piece_for_many_readers_is_made_once_and_is_theirs() -> None:
+    framer = sse.Framer()
+    raw = b'{"run_id":"r","seq":%d,"type":"t","at":"a","attempt":1,"data":{}}'
+    first, second = ([parse_entry(raw % seq)] for seq in (1, 2))
+    piece = framer.frames(first)
+    assert framer.frames(first) is piece
+    assert [framer.frames(entries) for entries in (second, first, [])] == [sse.frames(second), sse.frames(first), b""]
