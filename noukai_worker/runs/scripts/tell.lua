@@ -4,6 +4,6 @@
 local run = redis.call('HMGET', KEYS[2], 'state', 'closed')
 if run[1] == 'completed' and run[2] == ARGV[3] then
   redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
-  redis.call('PUBLISH', KEYS[1], ARGV[1])
+  redis.call(PUBLISH, KEYS[1], ARGV[1])
 end
 return {'ok'}
