@@ -60,7 +60,8 @@ class RunStore:
 
     def perform_all(self, operations: Sequence[Operation[Any]]) -> list[Any]:
         """Carry out many operations in one trip, or one by one on a cluster; what `perform` would raise is returned, each in its
-        place. A StoreUnavailable says that it is not known whether that one was carried out.
+        place. A StoreUnavailable says that it is not known whether that one was carried out. In their order, unless Redis has
+        forgotten a script: what needs it is then carried out behind the others.
         """
         if self._cluster:
             answers = [_carried_out(operation, self._cluster) for operation in operations]

@@ -78,9 +78,8 @@ async def _claimed_work(task: FlowTask, engine: Engine, work: Work) -> Any:
         raise task.fenced(claimed, lost.state) from None
     finally:
         engine.holdings.release(run)
-    told = results.telling(task, claimed.lease, end)
-    if told:
-        await engine.writer.carry_out(told)
+    telling = results.telling(task, claimed.lease, end)
+    if telling and (await engine.writer.carry_out(telling))[0]:
         pool.recorded()
     return task.settle(end, claimed)
 

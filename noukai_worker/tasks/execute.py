@@ -54,9 +54,7 @@ def _attempt(task: ExecuteTask, claimed: Claimed) -> outcome.Outcome:
         try:
             with pool.interruptible(call.stop):
                 end = outcome.readable(call.make(held))
-            told = results.telling(task, claimed.lease, end)
-            held.close(end, pickup=settings.pickup, telling=told)
-            if told:
+            if held.close(end, pickup=settings.pickup, telling=results.telling(task, claimed.lease, end)):
                 pool.recorded()
         except LeaseLost as lost:
             raise task.fenced(claimed, lost.state) from None

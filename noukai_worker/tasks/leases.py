@@ -40,15 +40,17 @@ class HeldCall:
             write = outcome.keep(self.lease, self._position, progress, extend=self._extend)
             self._take(insist(self._store, write))
 
-    def close(self, end: outcome.Outcome, *, pickup: float, telling: operations.Operation[None] | None = None) -> None:
+    def close(self, end: outcome.Outcome, *, pickup: float, telling: operations.Operation[bool] | None = None) -> bool:
         """End the attempt, however long Redis is away: a paid result is not thrown away for that. Raises LeaseLost.
 
-        `telling` goes with the same trip, behind it.
+        `telling` goes with the same trip; whether Celery is told.
         """
         with self._turn:
             write = outcome.close(self.lease, self._position, end, pickup=pickup)
-            self._take(persist(lambda: self._write_all(write, telling), to_the_end=True))
+            answer, told = persist(lambda: self._write_and_tell(write, telling), to_the_end=True)
+            self._take(answer)
             self._ended = True
+            return told
 
     def confirm(self) -> None:
         """See that the lease is still ours, if it may have run out since the last write. Raises LeaseLost."""
@@ -71,15 +73,17 @@ class HeldCall:
         finally:
             self._turn.release()
 
-    def _write_all(self, write: outcome.Write, telling: operations.Operation[None] | None) -> Advanced | Fenced:
+    def _write_and_tell(
+        self, write: outcome.Write, telling: operations.Operation[bool] | None
+    ) -> tuple[Advanced | Fenced, bool]:
         if telling is None:
-            return self._store.perform(write)
+            return self._store.perform(write), False
         answers = self._store.perform_all((write, telling))
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
-        closed: Advanced | Fenced = answers[0]
-        return closed
+        answer, told = answers
+        return answer, told
 
     def _take(self, answer: Advanced | Fenced) -> None:
         if isinstance(answer, Fenced):

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from celery import Task
 
 
-def telling(task: Task, lease: Lease, end: outcome.Outcome) -> Operation[None] | None:
-    """The write that says how the running task ends, for the same trip, behind the run's; then call `pool.recorded()`.
+def telling(task: Task, lease: Lease, end: outcome.Outcome) -> Operation[bool] | None:
+    """The write that says how the running task ends, for the same trip, behind the run's; if it was told, call `pool.recorded()`.
 
     None if Celery must say it by itself: more hangs on it, it goes elsewhere, or it is no success.
     """
