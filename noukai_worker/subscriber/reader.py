@@ -81,6 +81,7 @@ class Reader:
             return await news
         finally:
             self._alarm.clear()
+            self._topic.dismiss(news)
 
     def _give_up(self) -> None:
         if self._news and not self._news.done():

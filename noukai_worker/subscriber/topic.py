@@ -97,10 +97,14 @@ class Topic:
             self.window.forget(min(reader.cursor.position for reader in self.readers))
 
     def news(self) -> asyncio.Future[bool]:
-        """True once something changes; whoever no longer waits resolves it."""
+        """True once something changes; whoever no longer waits gives it back to `dismiss`."""
         future: asyncio.Future[bool] = self._loop.create_future()
         self._waiting.add(future)
         return future
+
+    def dismiss(self, news: asyncio.Future[bool]) -> None:
+        """Nobody waits for it any more."""
+        self._waiting.discard(news)
 
     def wake(self) -> None:
         """Let all who wait look again."""

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import asyncio
+
+from noukai_worker.subscriber import Hub
+from noukai_worker.subscriber.reader import Reader
 from noukai_worker.subscriber.topic import Topic
 from tests.support.clock import ClockLoop, clock_loop
 
@@ -59,3 +63,22 @@ def test_readers_at_one_place_are_given_the_very_same_entries() -> None:
         topic.window.forget(2)
         assert [entry.seq for entry in topic.window.after(2)] == [3]
         assert not topic.window.after(0)
+
+
+def test_waiting_in_vain_leaves_nothing_behind() -> None:
+    """A paused run is silent for days, and its readers look up every few seconds."""
+
+    async def main() -> None:
+        topic = Topic("r", 10, asyncio.get_running_loop())
+        hub = Hub("redis://unused")
+        hub.loop = asyncio.get_running_loop()
+        reader = Reader(hub, topic, 0)
+        for _ in range(3):
+            assert await reader._wait(0.0) is False
+        waiting = asyncio.ensure_future(reader._wait(None))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert len(topic._waiting) == 0
+
+    asyncio.run(main())
