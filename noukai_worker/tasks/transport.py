@@ -44,7 +44,7 @@ class Channel(kombu.Channel):  # type: ignore[misc]
     """A channel whose commands share a client: it holds nothing but its pool, and takes 0.1 ms to build."""
 
     QoS = QoS
-    _client: Redis | None = None
+    _shared_client: Redis | None = None
     _scripts: dict[str, Any]
 
     def script(self, client: Redis, text: str) -> Any:
@@ -57,9 +57,9 @@ class Channel(kombu.Channel):  # type: ignore[misc]
     def _create_client(self, asynchronous: bool = False) -> Any:
         if asynchronous:
             return super()._create_client(asynchronous)
-        if self._client is None or self._client.connection_pool is not self.pool:
-            self._client, self._scripts = super()._create_client(), {}
-        return self._client
+        if self._shared_client is None or self._shared_client.connection_pool is not self.pool:
+            self._shared_client, self._scripts = super()._create_client(), {}
+        return self._shared_client
 
 
 class Transport(kombu.Transport):  # type: ignore[misc]
