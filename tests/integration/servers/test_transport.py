@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import redis
 from kombu import Connection, Exchange, Queue
+from kombu.asynchronous import Hub
 
 from noukai_worker.tasks.conf import TRANSPORT
+from tests.support.processes import until
 
 pytestmark = pytest.mark.integration
 QUEUE = Queue("letters", Exchange("letters"), routing_key="letters")
@@ -88,3 +92,141 @@ def test_scripts_that_the_server_forgot_are_sent_again(redis_server: Any, client
             client.script_flush()
             message.ack()
         assert kept(client) == []
+
+
+@pytest.fixture
+def hub() -> Any:
+    hub = Hub()
+    yield hub
+    hub.close()
+
+
+class Worker:
+    """Consumes as a Celery worker does: in an event loop, so many messages at a time."""
+
+    def __init__(self, url: str, hub: Any, *, prefetch: int) -> None:
+        self.messages: list[Any] = []
+        self.connection = Connection(url, transport=TRANSPORT)
+        self.channel = self.connection.default_channel
+        consumer = self.connection.Consumer(
+            [QUEUE], callbacks=[lambda _, message: self.take(message)], auto_declare=True
+        )
+        consumer.qos(prefetch_count=prefetch)
+        consumer.consume()
+        self.connection.register_with_event_loop(hub)
+        self._turns = hub.create_loop()
+
+    def take(self, message: Any) -> None:
+        self.messages.append(message)
+
+    def until(self, true: Callable[[], bool]) -> None:
+        until(lambda: true() or next(self._turns), "the worker's loop has come so far")
+
+    @property
+    def bodies(self) -> list[Any]:
+        return [message.payload for message in self.messages]
+
+
+def put(url: str, bodies: Iterable[Any], **properties: Any) -> None:
+    with Connection(url) as connection, connection.Producer() as producer:
+        for body in bodies:
+            producer.publish(body, exchange=QUEUE.exchange, routing_key="letters", declare=[QUEUE], **properties)
+
+
+def test_a_burst_is_taken_in_its_order_and_as_far_as_there_is_room(redis_server: Any, client: Any, hub: Any) -> None:
+    put(redis_server.url, range(60))
+    worker = Worker(redis_server.url, hub, prefetch=40)
+    worker.until(lambda: len(worker.messages) >= 40)
+    assert (worker.bodies, client.llen("letters"), len(kept(client))) == (list(range(40)), 20, 40)
+    # Noted as kombu does it, whether taken first or along.
+    assert len({json.dumps([message["properties"], *place]) for message, *place in kept(client)}) == 1
+    # Room is made for two: no more are taken.
+    for message in worker.messages[:2]:
+        message.ack()
+    worker.until(lambda: len(worker.messages) >= 42)
+    assert (worker.bodies[-2:], client.llen("letters"), len(kept(client))) == ([40, 41], 18, 40)
+    worker.connection.release()
+    assert (client.exists("unacked"), client.llen("letters")) == (0, 58)
+
+
+def test_what_is_taken_along_has_the_same_priority(redis_server: Any, client: Any, hub: Any) -> None:
+    for priority in (9, 0, 3):
+        put(redis_server.url, [priority] * 20, priority=priority)
+    client.config_resetstat()
+    worker = Worker(redis_server.url, hub, prefetch=0)
+    worker.until(lambda: len(worker.messages) >= 60)
+    assert worker.bodies == sorted(worker.bodies)
+    assert client.info("commandstats")["cmdstat_brpop"]["calls"] <= 7  # two for each, and one that waits
+    worker.connection.release()
+
+
+def test_acknowledgements_have_gone_when_the_worker_waits_again(redis_server: Any, client: Any, hub: Any) -> None:
+    put(redis_server.url, range(5))
+    worker = Worker(redis_server.url, hub, prefetch=0)
+    worker.until(lambda: len(worker.messages) >= 5)
+    worker.messages[0].ack()
+    worker.messages[1].ack()
+    assert len(kept(client)) == 5
+    worker.until(lambda: len(kept(client)) == 3)
+    # From another thread: at once.
+    with ThreadPoolExecutor() as threads:
+        threads.submit(worker.messages[2].ack).result()
+    assert len(kept(client)) == 2
+    # At its end: with it.
+    worker.messages[3].ack()
+    worker.connection.release()
+    assert (client.exists("unacked"), client.llen("letters")) == (0, 1)
+
+
+def test_acknowledgements_that_fail_go_with_the_next(redis_server: Any, client: Any, hub: Any) -> None:
+    put(redis_server.url, range(3))
+    worker = Worker(redis_server.url, hub, prefetch=0)
+    worker.until(lambda: len(worker.messages) >= 3)
+    client.replicaof("127.0.0.1", 1)  # accepts no writes from now on
+    try:
+        for message in worker.messages:
+            message.ack()
+        with pytest.raises(redis.exceptions.ReadOnlyError):
+            worker.until(lambda: False)
+    finally:
+        client.replicaof("NO", "ONE")
+    assert len(kept(client)) == 3
+    worker.connection.release()
+    assert (client.exists("unacked"), client.llen("letters")) == (0, 0)
+
+
+def test_a_worker_that_ends_takes_nothing_along(redis_server: Any, client: Any, hub: Any) -> None:
+    worker = Worker(redis_server.url, hub, prefetch=0)
+    worker.channel.brpop_timeout = 60
+    worker.until(lambda: client.info("clients")["blocked_clients"] == 1)
+    put(redis_server.url, range(5))
+    assert client.llen("letters") == 4  # one is on its way
+    worker.connection.release()
+    assert worker.bodies == [0]
+    assert (client.exists("unacked"), client.llen("letters")) == (0, 5)
+
+
+def test_what_cannot_be_handed_out_goes_back_in_its_order(redis_server: Any, client: Any, hub: Any) -> None:
+    put(redis_server.url, range(10))
+    worker = Worker(redis_server.url, hub, prefetch=0)
+    worker.take = lambda message: list.append(worker.messages, message) if len(worker.messages) < 4 else 1 / 0  # type: ignore[method-assign]
+    with pytest.raises(ZeroDivisionError):
+        worker.until(lambda: False)
+    assert (worker.bodies, len(kept(client))) == ([0, 1, 2, 3], 5)
+    with Connection(redis_server.url) as connection, connection.SimpleQueue(QUEUE) as queue:
+        messages = [queue.get(timeout=10) for _ in range(5)]
+        assert [message.payload for message in messages] == [5, 6, 7, 8, 9]
+        for message in messages:
+            message.ack()
+    worker.connection.release()
+    assert (client.exists("unacked"), client.llen("letters")) == (0, 5)
+
+
+@pytest.mark.parametrize("stray", ["stray", "7", "{}", json.dumps({"properties": {"delivery_info": {}}})])
+def test_what_is_no_message_is_left_for_kombu_to_refuse(redis_server: Any, client: Any, hub: Any, stray: str) -> None:
+    put(redis_server.url, [0])
+    client.lpush("letters", stray)
+    worker = Worker(redis_server.url, hub, prefetch=0)
+    worker.until(lambda: len(worker.messages) >= 1)
+    assert (len(kept(client)), client.llen("letters")) == (1, 1)
+    worker.connection.release()
