@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from . import keys
@@ -34,7 +35,12 @@ class Call(NamedTuple):
 
 def only(operation: Operation[Any]) -> Call:
     """How to carry out an operation on a single server: in one act."""
-    return Call(load(operation.script), operation.keys, operation.args)
+    behind = operation.then
+    if behind is None:
+        return Call(load(operation.script), operation.keys, operation.args)
+    sizes = len(operation.keys), len(operation.args)
+    keys, args = operation.keys + behind.keys, (*sizes, *operation.args, *behind.args)
+    return Call(load(operation.script, then=behind.script), keys, args)
 
 
 Steps = Generator[list[Call], list[Any], Any]
@@ -43,6 +49,8 @@ Steps = Generator[list[Call], list[Any], Any]
 
 def steps(operation: Operation[Any]) -> Steps:
     """How to carry out an operation on a cluster."""
+    if operation.then:
+        return (yield from _one_by_one(operation, operation.then))
     if operation.everywhere:
         return (yield from _ask_everywhere(operation, operation.everywhere))
     own = tuple(key for key in operation.keys if not keys.shared(key))
@@ -57,6 +65,16 @@ def steps(operation: Operation[Any]) -> Steps:
         (answer,) = yield [Call(load(operation.script), parts, operation.args)]
         return answer
     return (yield from _mirror(operation, own, shard))
+
+
+def _one_by_one(first: Operation[Any], second: Operation[Any]) -> Steps:
+    answer = yield from steps(replace(first, then=None))
+    if isinstance(answer, Exception):
+        return answer
+    if answer[0] not in (1, b"ok"):
+        return [answer]
+    behind = yield from steps(second)
+    return behind if isinstance(behind, Exception) else [answer, behind]
 
 
 def _mirror(operation: Operation[Any], own: tuple[str, ...], shard: int) -> Steps:

@@ -56,15 +56,16 @@ async def _claim_and_work(task: FlowTask, engine: Engine, work: Work) -> Any:
     if unrecorded:
         await engine.writer.perform(dispatch.record(unrecorded, settings))
     admission = Admission(task)
-    with admission.granted(await engine.writer.perform(admission.operation)):
-        return await _claimed_work(task, engine, work)
-
-
-async def _claimed_work(task: FlowTask, engine: Engine, work: Work) -> Any:
-    settings = current()
     claim = operations.claim(task.request.id, claim_id=task.claim_id(), lease=settings.lease, worker=task.worker)
-    answer, interruption = await engine.writer.carry_out(claim)
-    claimed = task.claimed(answer)
+    opening = operations.chained(admission.operation, claim)
+    (admitted, answer), interruption = await engine.writer.carry_out(opening)
+    with admission.granted(admitted):
+        return await _claimed_work(task, engine, task.claimed(answer), interruption, work)
+
+
+async def _claimed_work(
+    task: FlowTask, engine: Engine, claimed: Claimed, interruption: BaseException | None, work: Work
+) -> Any:
     run = engine.holdings.hold(claimed.lease)
     try:
         if isinstance(interruption, Exception):  # a soft time limit

@@ -17,7 +17,7 @@ from celery.utils.log import get_task_logger
 from celery.utils.time import maybe_make_aware
 
 from .. import pool
-from ..errors import InvalidRequest, RunEnded, RunFailed
+from ..errors import InvalidRequest, NoukaiWorkerError, RunEnded, RunFailed
 from ..runs import FINDERS, Failure, Mode, RunRequest, State, operations, outcome, shared
 from ..runs.answers import Claimed, Refused
 from ..settings import current
@@ -136,10 +136,13 @@ class FlowTask(Task):  # type: ignore[misc] # Celery has no types
         options = {name: value for name, value in told.items() if value is not None}
         return dispatch.Submission(request.id, self.read(request.args or (), request.kwargs or {}), 0.0, options)
 
-    def claimed(self, answer: Claimed | Refused) -> Claimed:
-        """The claim, if it is ours. Raises TurnedAway."""
+    def claimed(self, answer: Claimed | Refused | NoukaiWorkerError | None) -> Claimed:
+        """The claim, if it is ours. Raises TurnedAway, and the error that it was answered with."""
+        if isinstance(answer, NoukaiWorkerError):
+            raise answer
         if isinstance(answer, Refused):
             raise TurnedAway(answer.state)
+        assert answer, "whoever was admitted has claimed"
         return answer
 
     def report(self, state: State) -> Any:

@@ -39,8 +39,9 @@ def execute_flow(self: ExecuteTask, flow: str, message: str | None = None, **fie
     admission = Admission(self)
     claim = operations.claim(self.request.id, claim_id=self.claim_id(), lease=settings.lease, worker=self.worker)
     try:
-        with admission.granted(insist(store, admission.operation)):
-            claimed = self.claimed(insist(store, claim))
+        admitted, answer = insist(store, operations.chained(admission.operation, claim))
+        with admission.granted(admitted):
+            claimed = self.claimed(answer)
             return self.settle(_attempt(self, claimed), claimed)
     except TurnedAway as refusal:
         return self.report(refusal.state)

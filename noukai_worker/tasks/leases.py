@@ -43,7 +43,7 @@ class HeldCall:
     def close(self, end: outcome.Outcome, *, pickup: float, telling: operations.Operation[bool] | None = None) -> bool:
         """End the attempt, however long Redis is away: a paid result is not thrown away for that. Raises LeaseLost.
 
-        `telling` goes with the same trip; whether Celery is told.
+        `telling` is one act with it; whether Celery is told.
         """
         with self._turn:
             write = outcome.close(self.lease, self._position, end, pickup=pickup)
@@ -78,12 +78,8 @@ class HeldCall:
     ) -> tuple[Advanced | Fenced, bool]:
         if telling is None:
             return self._store.perform(write), False
-        answers = self._store.perform_all((write, telling))
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
-        answer, told = answers
-        return answer, told
+        answer, told = self._store.perform(operations.chained(write, telling))
+        return answer, told is True
 
     def _take(self, answer: Advanced | Fenced) -> None:
         if isinstance(answer, Fenced):

@@ -1,4 +1,4 @@
-"""Suits a worker's process to thousands of runs in one event loop: open files, turns between threads, rare searches for cycles."""
+"""Suits a worker's process to its runs: open files, rare searches for cycles, turns between threads."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ _FULL_SEARCH = (10_000, 10, 10)
 """After so many new objects (their product, a million) all are searched for cycles."""
 
 
-def suit_many(runs: int) -> None:
+def suit(runs: int) -> None:
     """Make this process fit for so many runs at once; to be called when all is imported, before the first run."""
     allow_files(runs + _FILES_BESIDES)
-    # Celery's thread waits for the interpreter several times for each message, 5 ms each time beside a busy loop, unless told
-    # otherwise: a worker with thousands of runs would take on 45 more in a second.
-    sys.setswitchinterval(_TURN)
     # A thousand runs are a quarter of a million objects, and a search through them holds up every run. What is there before
     # the first run need never be searched again.
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_FULL_SEARCH)
+
+
+def suit_one_loop() -> None:
+    """Make this process fit for an event loop that is always busy, beside Celery's thread."""
+    # Celery's thread waits for the interpreter several times for each message, 5 ms each time beside a busy loop, unless told
+    # otherwise: a worker with thousands of runs would take on 45 more in a second.
+    sys.setswitchinterval(_TURN)
 
 
 def allow_files(wanted: int) -> None:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _ALONG = 15
 """Messages that may be taken with another: few enough that workers share what comes in a burst."""
 
+_GATHER = 0.02
+"""Seconds in which acknowledgements gather."""
+
 # Those taken along are noted as kombu would: what does not look like a message of kombu's is left for it to refuse.
 _TAKE = """
 local function note(tag, kept)
@@ -66,6 +69,7 @@ class QoS(kombu.QoS):  # type: ignore[misc] # kombu has no types
         """Messages that were taken with another, and noted, but not yet handed out."""
         self._noted: set[str] = set()
         self._done: deque[str] = deque()
+        self._gathering = False
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Note a message that was taken from its queue; some of those behind it may be taken along."""
@@ -89,21 +93,25 @@ class QoS(kombu.QoS):  # type: ignore[misc] # kombu has no types
             self.restore_by_tag(tag)
 
     def ack(self, delivery_tag: str) -> None:
-        """Forget a message that was done, at the latest before this worker waits again.
+        """Forget a message that was done, in a moment.
 
         Should the worker die meanwhile, the message comes again, as if the acknowledgement had been lost on its way.
         """
         self._done.append(delivery_tag)
         super(kombu.QoS, self).ack(delivery_tag)
-        if self.channel.connection.consumer != threading.get_ident():
+        if not self.channel.connection.in_its_loop:
             self.forget()
+        elif not self._gathering:
+            self._gathering = True
+            self.channel.connection.loop.call_later(_GATHER, self.forget)
 
     def forget(self) -> None:
-        """Send the acknowledgements that have gathered."""
+        """Send the acknowledgements that have gathered; should that fail, they go with the next."""
+        self._gathering = False
         done = []
         while self._done:
             done.append(self._done.popleft())
-        if not done:
+        if not done:  # or the channel was closed meanwhile
             return
         try:
             self._run(_FORGET, (), *done)
@@ -113,7 +121,7 @@ class QoS(kombu.QoS):  # type: ignore[misc] # kombu has no types
 
     def _room(self) -> int:
         """How many messages may be taken along: none by those who ask for one."""
-        if self.channel._closing or self.channel.connection.consumer is None:
+        if self.channel._closing or self.channel.connection.loop is None:
             return 0
         limit = self.can_consume_max_estimate()
         return _ALONG if limit is None else max(0, min(_ALONG, limit - 1))
@@ -179,19 +187,20 @@ class Transport(kombu.Transport):  # type: ignore[misc]
     Channel = Channel
     handing_out = ""
     """The queue of the message that was handed out last."""
-    consumer: int | None = None
-    """The thread whose acknowledgements may wait for the next turn of its event loop."""
+    loop: Any = None
+    """The event loop (kombu's) of the worker that fetches messages."""
+    _thread: int | None = None
 
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:
         """Fetch messages in a worker's event loop, in the thread of the caller."""
-        self.consumer = threading.get_ident()
-        loop.on_tick.add(self._send_acknowledgements)
+        self.loop, self._thread = loop, threading.get_ident()
         super().register_with_event_loop(connection, loop)
+
+    @property
+    def in_its_loop(self) -> bool:
+        """Whether the caller is in the thread of the event loop."""
+        return self._thread == threading.get_ident()
 
     def _deliver(self, message: Any, queue: str) -> None:
         self.handing_out = queue
         super()._deliver(message, queue)
-
-    def _send_acknowledgements(self) -> None:
-        for channel in list(self.channels):
-            channel.qos.forget()

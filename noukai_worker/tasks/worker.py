@@ -12,7 +12,7 @@ from ..runs import shared
 from ..settings import current
 from . import app as apps
 from . import clients, conf
-from .process import suit_many
+from .process import suit, suit_one_loop
 
 
 def execute_worker(*, concurrency: int | None = None, loglevel: str = "INFO", name: str | None = None) -> int:
@@ -26,7 +26,7 @@ def execute_worker(*, concurrency: int | None = None, loglevel: str = "INFO", na
 def stream_worker(*, concurrency: int | None = None, loglevel: str = "INFO", name: str | None = None) -> int:
     """Relay streaming runs on one event loop until told to stop; the exit code. Raises StoreUnavailable."""
     concurrency = concurrency or current().stream_concurrency
-    suit_many(concurrency)
+    suit_one_loop()
     return _work(
         "noukai_worker.pool:TaskPool", conf.STREAM_QUEUE, concurrency, loglevel, name or f"stream-{os.getpid()}"
     )
@@ -35,6 +35,7 @@ def stream_worker(*, concurrency: int | None = None, loglevel: str = "INFO", nam
 def _work(pool: str, queue: str, concurrency: int, loglevel: str, name: str) -> int:
     clients.check(current())
     shared(current().redis_url).ping()
+    suit(concurrency)
     TaskPool.drain_timeout = ThreadPool.drain_timeout = current().drain_grace
     ThreadPool.grace = current().execute_grace
     worker = apps.current().Worker(

@@ -6,7 +6,7 @@ the same answers and raise the same errors.
 
 from .attempts import advance, claim, create, entry
 from .gates import Gate, admit, enter, look, pause, release, renew, room_of
-from .operation import Operation, T
+from .operation import Operation, T, chained
 from .orders import cancel, redrive, resume
 from .reading import dead, parse_entry, peek, read, recent, show, state
 from .sweeping import due, overdue, shelve, turn, unsent
@@ -19,6 +19,7 @@ __all__ = [
     "admit",
     "advance",
     "cancel",
+    "chained",
     "claim",
     "create",
     "dead",

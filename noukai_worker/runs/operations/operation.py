@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from ...errors import RunExpired, RunNotFound
+from ...errors import NoukaiWorkerError, RunExpired, RunNotFound
 from .. import keys
 
+S = TypeVar("S")
 T = TypeVar("T")
 Argument = str | bytes | int
 
@@ -27,6 +28,8 @@ class Everywhere:
 class Operation(Generic[T]):
     """One call of one script. `decode` turns Redis' answer into `T`, or raises one of our errors.
 
+    `then` is carried out behind it, in the same act on a single server, if the script's answer begins with 1 or ok (`chained`).
+
     The rest is for a cluster (mirror.py): whose run it is; in how many ms at the latest somebody must look at it if the operation
     is not carried through (None if the deadline only moves away); how to ask for what is not one run's.
     """
@@ -38,6 +41,22 @@ class Operation(Generic[T]):
     run_id: str = ""
     ahead: int | None = None
     everywhere: Everywhere | None = None
+    then: Operation[Any] | None = None
+
+
+def chained(first: Operation[S], second: Operation[T]) -> Operation[tuple[S, T | NoukaiWorkerError | None]]:
+    """The second if the first's answer begins with 1 or ok, in one trip; what it raises is returned, None if it was not due."""
+
+    def decode(answer: Any) -> tuple[S, T | NoukaiWorkerError | None]:
+        return first.decode(answer[0]), behind(answer[1]) if len(answer) > 1 else None
+
+    def behind(answer: Any) -> T | NoukaiWorkerError:
+        try:
+            return second.decode(answer)
+        except NoukaiWorkerError as error:
+            return error
+
+    return Operation(first.script, first.keys, first.args, decode, first.run_id, first.ahead, first.everywhere, second)
 
 
 def write_keys(run_id: str) -> tuple[str, ...]:

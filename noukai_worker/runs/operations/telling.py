@@ -10,7 +10,7 @@ from .operation import Operation
 def tell(lease: Lease, key: str, value: bytes, *, lifetime: int) -> Operation[bool]:
     """If this attempt has completed the run, write the task's result where Celery's Redis backend looks for it, and ring its bell.
 
-    The answer is whether that was so: in one trip with the run's end it may come first (`RunStore.perform_all`). It is kept for
-    `lifetime` seconds. For a single server: a run and Celery's result are in two slots.
+    The answer is whether that was so. It is kept for `lifetime` seconds. For a single server: a run and
+    Celery's result are in two slots.
     """
     return Operation("tell", (key, keys.run(lease.run_id)), (value, lifetime, lease.attempt), bool)

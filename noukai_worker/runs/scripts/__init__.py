@@ -20,11 +20,16 @@ class Script:
 
 
 @cache
-def load(name: str, *, mirrored: bool = False) -> Script:
+def load(name: str, *, mirrored: bool = False, then: str = "") -> Script:
     """The script in the file `<name>.lua`; those of a gate share `gate.lua`, too.
 
-    `mirrored` is the form of a writing script for a cluster (`mirrored.lua`).
+    `mirrored` is the form of a writing script for a cluster (`mirrored.lua`). `then` is another script that may follow in the same
+    act (`chained.lua`).
     """
+    if then:
+        first, second = load(name).text, load(then).text
+        text = _read("chained").replace("-- FIRST\n", first).replace("-- SECOND\n", second)
+        return _script(f"{name}, {then}", text)
     body = _read(name)
     if mirrored:
         body = _read("mirrored").replace("-- SCRIPT\n", body)
@@ -32,6 +37,10 @@ def load(name: str, *, mirrored: bool = False) -> Script:
     publish = f"local PUBLISH = '{'SPUBLISH' if mirrored else 'PUBLISH'}'"
     shared = [_read("gate")] if name.startswith("gate_") else []
     text = "\n".join((_tables(), publish, _read("prelude"), *shared, body))
+    return _script(name, text)
+
+
+def _script(name: str, text: str) -> Script:
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
