@@ -13,16 +13,15 @@ from typing import Any, TypeVar
 
 import redis
 import redis.asyncio
-from redis.exceptions import DataError, NoScriptError, RedisError, ResponseError
+from redis.exceptions import DataError, RedisError, ResponseError
 
 from ..errors import NoukaiWorkerError, StoreUnavailable
 from ..redis_url import Kind, RedisUrl
 from . import connections, mirror
 from .cluster import FAILURES, AsyncCluster, Cluster
 from .connections import Node
-from .mirror import Call
 from .operations import Operation
-from .trips import Trips
+from .trips import ThreadTrips, Trips
 
 T = TypeVar("T")
 
@@ -45,13 +44,15 @@ class RunStore:
                 "timeout": answer_within,
                 "socket_timeout": answer_within,
             }
-            self._server = _Server(client or redis.Redis.from_pool(connections.pool(parsed, **limits)))
+            pool = client.connection_pool if client else connections.pool(parsed, **limits)
+            self._server = ThreadTrips(pool, _CONNECTIONS, answer_within)
 
     def perform(self, operation: Operation[T]) -> T:
         """Carry out one operation. Raises StoreUnavailable, and what the operation raises."""
-        answer = (
-            _carried_out(operation, self._cluster) if self._cluster else self._server.make_one(mirror.only(operation))
-        )
+        if self._cluster:
+            answer = _carried_out(operation, self._cluster)
+        else:
+            (answer,) = self._server.make((mirror.only(operation),))
         if isinstance(answer, Exception):
             if _is_bug(answer):
                 raise answer
@@ -99,52 +100,6 @@ class RunStore:
     def close(self) -> None:
         """Close the connections."""
         (self._cluster or self._server).close()
-
-
-class _Server:
-    """One server, or whichever the Sentinels name."""
-
-    def __init__(self, client: redis.Redis) -> None:
-        self._client = client
-
-    def make_one(self, call: Call) -> Any:
-        words: tuple[Any, ...] = (len(call.keys), *call.keys, *call.args)
-        try:
-            try:
-                return self._client.evalsha(call.script.sha, *words)
-            except NoScriptError:
-                return self._client.eval(call.script.text, *words)
-        except (RedisError, OSError) as error:
-            return error
-
-    def make(self, calls: Sequence[Call]) -> list[Any]:
-        answers = self._trip(calls)
-        forgotten = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        if forgotten:
-            try:
-                for text in {calls[n].script.text for n in forgotten}:
-                    self._client.script_load(text)
-                again = self._trip([calls[n] for n in forgotten])
-            except (RedisError, OSError) as error:
-                again = [error] * len(forgotten)
-            for n, answer in zip(forgotten, again, strict=True):
-                answers[n] = answer
-        return answers
-
-    def _trip(self, calls: Sequence[Call]) -> list[Any]:
-        try:
-            with self._client.pipeline(transaction=False) as pipeline:
-                for call in calls:
-                    pipeline.evalsha(call.script.sha, len(call.keys), *call.keys, *call.args)
-                return list(pipeline.execute(raise_on_error=False))
-        except (RedisError, OSError) as error:
-            return [error] * len(calls)
-
-    def ping(self) -> None:
-        self._client.ping()
-
-    def close(self) -> None:
-        self._client.close()
 
 
 class AsyncRunStore:

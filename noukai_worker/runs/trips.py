@@ -1,22 +1,111 @@
-"""Many calls of scripts in one pipelined trip to one server, for an event loop."""
+"""Many calls of scripts in one pipelined trip to one server, for threads and for an event loop.
+
+What redis-py's clients and pipelines do, by hand: they look at each connection before they use it, pack in Python, set a timer
+for every answer, and pass through a dozen functions for a command.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import os
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import hiredis
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from .mirror import Call
 
 _PROGRESS = 16
 
 
+Steps = Generator[list[bytes], list[Any], list[Any]]
+
+
+def _steps(calls: Sequence[Call]) -> Steps:
+    """Yields commands for one trip, is sent their answers, returns those to the calls. What Redis has forgotten is sent again."""
+    answers = yield list(map(_packed, calls))
+    forgotten = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+    if forgotten:
+        loads = list(map(_load, {calls[n].script.text for n in forgotten}))
+        told = yield loads + [_packed(calls[n]) for n in forgotten]
+        for n, answer in zip(forgotten, told[len(loads) :], strict=True):
+            answers[n] = answer
+    return answers
+
+
+class ThreadTrips:
+    """For threads: at most `most` trips at once over connections of a pool, which are kept."""
+
+    def __init__(self, pool: Any, most: int, answer_within: float) -> None:
+        self._pool, self._most, self._answer_within = pool, most, answer_within
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        self._room = threading.Semaphore(self._most)
+        self._free: list[Any] = []
+
+    def make(self, calls: Sequence[Call]) -> list[Any]:
+        """Make all calls; answers as Redis gives them, scripts' errors among them. Should none come, the error stands for each."""
+        steps = _steps(calls)
+        packed = next(steps)
+        try:
+            while True:
+                packed = steps.send(self._trip(packed))
+        except StopIteration as end:
+            answers: list[Any] = end.value
+            return answers
+        except (RedisError, OSError) as error:
+            return [error] * len(calls)
+
+    def ping(self) -> None:
+        """Raises redis-py's errors and OSError."""
+        self._trip([hiredis.pack_command(("PING",))])
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.disconnect()
+
+    def _trip(self, packed: Sequence[bytes]) -> list[Any]:
+        with self._connection() as connection:
+            try:
+                return _answers(connection, packed)
+            except (RedisConnectionError, OSError):
+                # It may have been closed while it was idle. All calls may be repeated.
+                connection.disconnect()
+                return _answers(connection, packed)
+
+    @contextmanager
+    def _connection(self) -> Generator[Any, None, None]:
+        if self._pid != os.getpid():  # a forked child: the connections are its parent's
+            self._begin()
+        room = self._room
+        if not room.acquire(timeout=self._answer_within):
+            raise RedisConnectionError("all connections were in use")
+        connection = None
+        try:
+            try:
+                connection = self._free.pop()
+            except IndexError:
+                connection = self._pool.get_connection()
+            yield connection
+        except BaseException:
+            if connection:
+                connection.disconnect()  # somebody else would read our answers
+            raise
+        finally:
+            if connection:
+                self._free.append(connection)
+            room.release()
+
+
 class Trips:
-    """Trips over the connections of a pool; each may take `answer_within` seconds as long as nothing comes."""
+    """For an event loop, over the connections of a pool; each trip may take `answer_within` seconds as long as nothing comes."""
 
     def __init__(self, pool: Any, answer_within: float) -> None:
         self._pool = pool
@@ -24,19 +113,16 @@ class Trips:
 
     async def make(self, calls: Sequence[Call]) -> list[Any]:
         """Make all calls; answers as Redis gives them, scripts' errors among them. Raises redis-py's errors and OSError."""
-        answers = await self._trip(list(map(_packed, calls)))
-        forgotten = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        if forgotten:
-            texts = {calls[n].script.text for n in forgotten}
-            packed = list(map(_load, texts))
-            again = [_packed(calls[n]) for n in forgotten]
-            told = (await self._trip(packed + again))[len(packed) :]
-            for n, answer in zip(forgotten, told, strict=True):
-                answers[n] = answer
-        return answers
+        steps = _steps(calls)
+        packed = next(steps)
+        try:
+            while True:
+                packed = steps.send(await self._trip(packed))
+        except StopIteration as end:
+            answers: list[Any] = end.value
+            return answers
 
     async def _trip(self, packed: Sequence[bytes]) -> list[Any]:
-        # redis-py's pipeline, done by hand: it packs in Python, and sets a timer for every answer.
         clock = asyncio.get_running_loop().time
         async with asyncio.timeout(self._answer_within) as limit:
             connection = await self._pool.get_connection()
@@ -71,6 +157,17 @@ def _load(text: str) -> bytes:
     words: tuple[Any, ...] = ("SCRIPT", "LOAD", text)
     packed: bytes = hiredis.pack_command(words)
     return packed
+
+
+def _answers(connection: Any, packed: Sequence[bytes]) -> list[Any]:
+    connection.send_packed_command([b"".join(packed)])
+    answers = []
+    for _ in packed:
+        try:
+            answers.append(connection.read_response())
+        except ResponseError as error:
+            answers.append(error)
+    return answers
 
 
 async def _answer(connection: AbstractConnection) -> Any:

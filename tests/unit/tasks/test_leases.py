@@ -19,13 +19,18 @@ ENTRY = outcome.Progress([operations.entry("note", {})])
 
 
 @pytest.fixture
-def store() -> Iterator[RunStore]:
+def client() -> Iterator[fakeredis.FakeRedis]:
     with contextlib.closing(fakeredis.FakeRedis()) as client:
-        store = RunStore("redis://unused", client=client)
-        request = RunRequest.build(flow="acme/demo/x", mode="execute")
-        limits = {"retention": 60, "pickup": 10, "max_attempts": 3, "max_age": 100, "max_entries": 100}
-        store.perform(operations.create("r", request, token="t", **limits))  # type: ignore[arg-type]
-        yield store
+        yield client
+
+
+@pytest.fixture
+def store(client: fakeredis.FakeRedis) -> RunStore:
+    store = RunStore("redis://unused", client=client)
+    request = RunRequest.build(flow="acme/demo/x", mode="execute")
+    limits = {"retention": 60, "pickup": 10, "max_attempts": 3, "max_age": 100, "max_entries": 100}
+    store.perform(operations.create("r", request, token="t", **limits))  # type: ignore[arg-type]
+    return store
 
 
 class Holder:
@@ -55,22 +60,22 @@ def test_a_renewal_between_two_writes_knows_where_the_log_ends(store: RunStore) 
     assert holder.losses == 0
 
 
-def test_celery_is_told_with_the_end_whatever_redis_has_forgotten(store: RunStore) -> None:
+def test_celery_is_told_with_the_end_whatever_redis_has_forgotten(client: fakeredis.FakeRedis, store: RunStore) -> None:
     holder = Holder(store)
     # As after a restart, while another thread is just sending the scripts again.
-    store._server._client.script_flush()
-    store._server._client.script_load(load("tell").text)
+    client.script_flush()
+    client.script_load(load("tell").text)
     telling = operations.tell(holder.held.lease, "result", b"1", lifetime=60)
     assert holder.held.close(outcome.Completed("done"), pickup=10, telling=telling) is True
     assert types(store)[-1] == "run.completed"
-    assert store._server._client.get("result") == b"1"
+    assert client.get("result") == b"1"
 
 
-def test_of_no_other_end_is_celery_told(store: RunStore) -> None:
+def test_of_no_other_end_is_celery_told(client: fakeredis.FakeRedis, store: RunStore) -> None:
     holder = Holder(store)
     telling = operations.tell(holder.held.lease, "result", b"1", lifetime=60)
     assert holder.held.close(outcome.Retrying(Failure("a", "b"), 0.0), pickup=10, telling=telling) is False
-    assert store._server._client.exists("result") == 0
+    assert client.exists("result") == 0
 
 
 def test_a_lost_lease_is_told_once_and_nothing_is_written(store: RunStore) -> None:
