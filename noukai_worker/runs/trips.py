@@ -76,8 +76,9 @@ class ThreadTrips:
             try:
                 return _answers(connection, packed)
             except (RedisConnectionError, OSError):
-                # It may have been closed while it was idle. All calls may be repeated.
+                # It may have been closed while it was idle. All calls may be repeated; perhaps to another primary.
                 connection.disconnect()
+                connection.connect()
                 return _answers(connection, packed)
 
     @contextmanager
@@ -87,20 +88,19 @@ class ThreadTrips:
         room = self._room
         if not room.acquire(timeout=self._answer_within):
             raise RedisConnectionError("all connections were in use")
-        connection = None
         try:
             try:
                 connection = self._free.pop()
             except IndexError:
                 connection = self._pool.get_connection()
-            yield connection
-        except BaseException:
-            if connection:
+            try:
+                yield connection
+            except BaseException:
                 connection.disconnect()  # somebody else would read our answers
-            raise
+                self._pool.release(connection)
+                raise
+            self._free.append(connection)
         finally:
-            if connection:
-                self._free.append(connection)
             room.release()
 
 
