@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from celery import Celery
 from celery.backends.redis import RedisBackend
+from celery.utils.nodenames import anon_nodename
 from kombu import Producer
 from kombu.exceptions import BatchPublishError, OperationalError
 
@@ -53,6 +54,11 @@ class Train:
 
     def __init__(self, app: Celery, producer: Producer) -> None:
         self._app, self._producer = app, producer
+        # What Celery looks up, or makes, for each message anew.
+        self._tasks, self._make, self._send = app.tasks, app.amqp.create_task_message, app.amqp.send_task_message
+        self._reply_to, self._origin = app.thread_oid, anon_nodename()
+        self._on_call = None if isinstance(app.backend, RedisBackend) else app.backend.on_task_call
+        """A Redis backend's `get` subscribes by itself, and nobody else needs to."""
         self._routes: dict[str, dict[str, Any]] = {}
         self._declared: set[str] = set()
 
@@ -60,14 +66,15 @@ class Train:
         self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: str, options: Mapping[str, Any]
     ) -> None:
         """Send one message. `options` are those of `apply_async` that Celery's amqp knows."""
-        app, task = self._app, self._app.tasks[name]
+        task = self._tasks[name]
         routed = self._route(task, args, kwargs, {name: value for name, value in options.items() if name != "headers"})
-        message = app.amqp.create_task_message(
+        message = self._make(
             task_id,
             name,
             args,
             kwargs,
-            reply_to=app.thread_oid,
+            reply_to=self._reply_to,
+            origin=self._origin,
             ignore_result=task.ignore_result,
             argsrepr=_shown(args),
             kwargsrepr=_shown(kwargs),
@@ -76,10 +83,10 @@ class Train:
         queue = routed.get("queue")
         where = str(getattr(queue, "name", queue))
         known = {"declare": ()} if where in self._declared else {}
-        if not isinstance(app.backend, RedisBackend):  # there `get` subscribes by itself, and nobody else needs to
-            app.backend.on_task_call(self._producer, task_id)
+        if self._on_call:
+            self._on_call(self._producer, task_id)
         headers = options.get("headers") or {}
-        app.amqp.send_task_message(self._producer, name, message, retry=False, headers=headers, **known, **routed)
+        self._send(self._producer, name, message, retry=False, headers=headers, **known, **routed)
         self._declared.add(where)
 
     def _route(

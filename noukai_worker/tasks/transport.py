@@ -137,6 +137,29 @@ def _tag(message: dict[str, Any]) -> str:
     return tag
 
 
+class _Lists:
+    """A pipeline in which the messages for one list are one command."""
+
+    def __init__(self, pipeline: Any) -> None:
+        self._pipeline = pipeline
+        self._key, self._messages = "", list[str]()
+
+    def lpush(self, key: str, message: str) -> None:
+        if key != self._key:
+            self._push()
+            self._key = key
+        self._messages.append(message)
+
+    def __getattr__(self, name: str) -> Any:
+        self._push()
+        return getattr(self._pipeline, name)
+
+    def _push(self) -> None:
+        if self._messages:
+            self._pipeline.lpush(self._key, *self._messages)
+            self._messages = []
+
+
 class Channel(kombu.Channel):  # type: ignore[misc]
     """A channel whose commands share a client: it holds nothing but its pool, and takes 0.1 ms to build."""
 
@@ -155,6 +178,12 @@ class Channel(kombu.Channel):  # type: ignore[misc]
         """The key of the list that a message, which is just being handed out, was taken from."""
         key: str = self._q_for_pri(self.connection.handing_out, self._get_message_priority(message._raw))
         return key
+
+    def create_publish_batch(self, max_size: int) -> Any:
+        """Messages that go together (kombu's)."""
+        batch = super().create_publish_batch(max_size)
+        batch.pipeline = _Lists(batch.pipeline)
+        return batch
 
     def close(self) -> None:
         """Send what is still to be sent."""

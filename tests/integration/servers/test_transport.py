@@ -242,3 +242,20 @@ def test_what_is_no_message_is_left_for_kombu_to_refuse(redis_server: Any, clien
     worker.until(lambda: len(worker.messages) >= 1)
     assert (len(kept(client)), client.llen("letters")) == (1, 1)
     worker.connection.release()
+
+
+def test_messages_that_go_together_are_one_command_for_each_list(redis_server: Any, client: Any) -> None:
+    sent = [(n, priority) for priority in (0, 9) for n in range(40)]
+    with Connection(redis_server.url, transport=TRANSPORT) as connection, connection.Producer() as producer:
+        QUEUE(connection.default_channel).declare()
+        client.config_resetstat()
+        with producer.batch(max_size=1000):
+            for n, priority in sent:
+                producer.publish([n, priority], exchange=QUEUE.exchange, routing_key="letters", priority=priority)
+            assert client.llen("letters") == 0
+        assert client.info("commandstats")["cmdstat_lpush"]["calls"] == 2
+        with connection.SimpleQueue(QUEUE) as queue:
+            messages = [queue.get(timeout=10) for _ in sent]
+            assert [tuple(message.payload) for message in messages] == sent
+            for message in messages:
+                message.ack()
