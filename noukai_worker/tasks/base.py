@@ -21,7 +21,7 @@ from ..errors import InvalidRequest, NoukaiWorkerError, RunEnded, RunFailed
 from ..runs import FINDERS, Failure, Mode, RunRequest, State, operations, outcome, shared
 from ..runs.answers import Claimed, Refused
 from ..settings import current
-from . import dispatch, policy
+from . import dispatch, policy, trains
 from .admission import TurnedAway
 from .leases import insist
 from .usher import usher
@@ -34,6 +34,9 @@ _KEPT = frozenset(
      "stamped_headers", "time_limit"}
 )  # fmt: skip
 """Options of `apply_async` that every message of a run carries."""
+
+_PLAIN = frozenset({"add_to_parent", "headers", "priority", "retry", "retry_policy"})
+"""Options of a message without links, chain or group, and on no connection in particular."""
 
 
 class FlowTask(Task):  # type: ignore[misc] # Celery has no types
@@ -81,13 +84,16 @@ class FlowTask(Task):  # type: ignore[misc] # Celery has no types
         submission = dispatch.Submission(task_id or dispatch.run_id_of(None), request, delay, stored)
         if self.app.conf.task_always_eager:
             dispatch.record_now(submission)
-            return self.publish(*dispatch.arguments(request), submission.run_id, stored)
+            return super().apply_async(*dispatch.arguments(request), task_id=submission.run_id, **stored)
         dispatch.submit(self.app, submission)
         return self.AsyncResult(submission.run_id)
 
-    def publish(self, args: Sequence[Any], kwargs: Mapping[str, Any], run_id: str, options: Mapping[str, Any]) -> Any:
-        """Send a message for a run that is recorded; Celery's own `apply_async`."""
-        return super().apply_async(args, kwargs, task_id=run_id, **options)
+    def publish(self, args: Sequence[Any], kwargs: Mapping[str, Any], run_id: str, options: Mapping[str, Any]) -> None:
+        """Send a message for a run that is recorded: by Celery's own `apply_async`, unless nothing in it needs that."""
+        if options.keys() <= _PLAIN and trains.possible(self.app):
+            trains.alone(self.app, self.name, args, kwargs, run_id, options)
+        else:
+            super().apply_async(args, kwargs, task_id=run_id, **options)
 
     def read(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> RunRequest:
         """The request that these arguments make; `flow` and `message` may be positional. Raises InvalidRequest."""

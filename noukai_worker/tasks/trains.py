@@ -49,11 +49,23 @@ def _once(app: Celery, send: Callable[[Producer], T]) -> T:
         return send(producer)
 
 
+def alone(
+    app: Celery, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], task_id: str, options: Mapping[str, Any]
+) -> None:
+    """Send one message as `Train.add` does, with `retry` and `retry_policy` as kombu knows them; it has been sent when this
+    returns. Raises what the broker's client raises.
+    """
+    own = {key: options[key] for key in ("headers", "priority") if key in options}
+    retried = {key: options[key] for key in ("retry", "retry_policy") if key in options}
+    with app.producer_or_acquire() as producer:
+        Train(app, producer, retried).add(name, args, kwargs, task_id, own)
+
+
 class Train:
     """Sends messages one after another as `Task.apply_async` does, with Celery's signals; but no result is made."""
 
-    def __init__(self, app: Celery, producer: Producer) -> None:
-        self._app, self._producer = app, producer
+    def __init__(self, app: Celery, producer: Producer, retried: Mapping[str, Any] | None = None) -> None:
+        self._app, self._producer, self._retried = app, producer, retried or {"retry": False}
         # What Celery looks up, or makes, for each message anew.
         self._tasks, self._make, self._send = app.tasks, app.amqp.create_task_message, app.amqp.send_task_message
         self._reply_to, self._origin = app.thread_oid, anon_nodename()
@@ -86,7 +98,7 @@ class Train:
         if self._on_call:
             self._on_call(self._producer, task_id)
         headers = options.get("headers") or {}
-        self._send(self._producer, name, message, retry=False, headers=headers, **known, **routed)
+        self._send(self._producer, name, message, headers=headers, **self._retried, **known, **routed)
         self._declared.add(where)
 
     def _route(

@@ -8,10 +8,12 @@ from typing import Any
 import fakeredis
 import pytest
 import redis
+from amqp.exceptions import RecoverableConnectionError
 from celery import Celery, Task
+from celery._state import _task_stack
 from kombu.exceptions import OperationalError
 
-from noukai_worker import enqueue_many
+from noukai_worker import enqueue, enqueue_many
 from noukai_worker.errors import (
     EnqueuedInPart,
     IdempotencyConflict,
@@ -96,6 +98,62 @@ def test_a_message_is_what_celery_would_send(shop: Shop) -> None:
     assert {n: v for n, v in ours.properties.items() if n not in own} == {
         n: v for n, v in theirs.properties.items() if n not in own
     }
+
+
+@pytest.mark.parametrize("priority", [None, 3])
+def test_a_message_alone_is_what_celery_would_send(shop: Shop, priority: int | None) -> None:
+    run = enqueue(FLOW, message="x", priority=priority)
+    (ours,) = shop.messages()
+    options = {"headers": {dispatch.RECORDED: True}} | ({} if priority is None else {"priority": priority})
+    Task.apply_async(shop.app.tasks["noukai.stream"], (FLOW,), {"message": "x"}, task_id=run.id, **options)
+    (theirs,) = shop.messages()
+    assert (ours.headers, ours.payload) == (theirs.headers, theirs.payload)
+    own = {"delivery_tag"}
+    assert {n: v for n, v in ours.properties.items() if n not in own} == {
+        n: v for n, v in theirs.properties.items() if n not in own
+    }
+
+
+def test_a_message_with_links_is_celerys(shop: Shop) -> None:
+    task = shop.app.tasks["noukai.stream"]
+    task.apply_async((FLOW,), link=task.si(FLOW, message="next"))
+    (message,) = shop.messages()
+    _, _, embedded = message.payload
+    assert [link["kwargs"] for link in embedded["callbacks"]] == [{"message": "next"}]
+
+
+def test_a_message_sent_within_a_task_has_a_parent(shop: Shop) -> None:
+    task = shop.app.tasks["noukai.stream"]
+    task.push_request(id="outer", root_id="root", called_directly=False, children=[])
+    _task_stack.push(task)
+    try:
+        run = enqueue(FLOW)
+    finally:
+        _task_stack.pop()
+        task.pop_request()
+    (message,) = shop.messages()
+    assert message.headers["id"] == run.id
+    assert (message.headers["parent_id"], message.headers["root_id"]) == ("outer", "root")
+
+
+@pytest.mark.parametrize(("failures", "sent"), [(1, 1), (2, 0)])
+def test_a_message_alone_is_tried_again_on_a_new_connection(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, failures: int, sent: int
+) -> None:
+    channel = shop.app.connection_for_write().transport.Channel
+    put, left = channel._put, failures
+
+    def _put(*args: Any, **kwargs: Any) -> Any:
+        nonlocal left
+        if left:
+            left -= 1
+            raise RecoverableConnectionError("the broker is gone")
+        return put(*args, **kwargs)
+
+    monkeypatch.setattr(channel, "_put", _put)
+    run = enqueue(FLOW)
+    assert len(shop.sent()) == sent
+    assert shop.redis.zrange(keys.DEADLINES, 0, -1) == [run.id.encode()], "recorded, and looked after"
 
 
 def test_what_a_request_says_goes_before_what_all_say(shop: Shop) -> None:
