@@ -20,6 +20,8 @@ _INPUT = (*_JOB_INPUT, "attachments", "tools", "tool_choice")
 _SLUG = r"[a-z0-9](?:[a-z0-9-]{0,48}[a-z0-9])?"
 _CREDENTIAL = r"^[A-Za-z0-9_.-]{1,64}$"
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -125,8 +127,7 @@ class RunRequest(BaseModel):
     def _digest(self) -> str:
         # How long and how often it is tried is not what is asked for.
         fields = self.model_dump(exclude_none=True, exclude_defaults=True, exclude={"max_age", "max_attempts"})
-        canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return hashlib.sha256(_CANONICAL.encode(fields).encode()).hexdigest()
 
     @property
     def alone_in_session(self) -> bool:
