@@ -65,7 +65,8 @@ class Train:
     """Sends messages one after another as `Task.apply_async` does, with Celery's signals; but no result is made."""
 
     def __init__(self, app: Celery, producer: Producer, retried: Mapping[str, Any] | None = None) -> None:
-        self._app, self._producer, self._retried = app, producer, retried or {"retry": False}
+        self._app, self._producer = app, producer
+        self._retried = {"retry": False} if retried is None else retried
         # What Celery looks up, or makes, for each message anew.
         self._tasks, self._make, self._send = app.tasks, app.amqp.create_task_message, app.amqp.send_task_message
         self._reply_to, self._origin = app.thread_oid, anon_nodename()
