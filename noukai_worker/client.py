@@ -94,6 +94,8 @@ def enqueue(
     What is returned was recorded: it will run, even if this process dies now. Raises InvalidRequest, PayloadTooLarge,
     IdempotencyConflict, RunExpired (nothing was written) and StoreUnavailable (it is not known whether it was: call again with
     the same idempotency key).
+
+    Celery's signals are sent; Celery's own `Task.apply_async` is called only within a task, or if messages are to have events.
     """
     submission = _submission(
         flow=flow,
