@@ -95,7 +95,8 @@ def enqueue(
     IdempotencyConflict, RunExpired (nothing was written) and StoreUnavailable (it is not known whether it was: call again with
     the same idempotency key).
 
-    Celery's signals are sent; Celery's own `Task.apply_async` is called only within a task, or if messages are to have events.
+    Celery's signals are sent; Celery's own `Task.apply_async` is called only within a task, if
+    messages are to have events, or if somebody has wrapped it.
     """
     submission = _submission(
         flow=flow,
@@ -129,7 +130,8 @@ def enqueue_many(requests: Iterable[Mapping[str, Any]], **shared_arguments: Any)
     PayloadTooLarge name the index, as in `requests[3]`. If some are recorded and others cannot be, EnqueuedInPart says which; if
     none is, the first error is raised: IdempotencyConflict, RunExpired, StoreUnavailable.
 
-    Celery's signals are sent; `Task.apply_async` is called only if each message is to have an event.
+    Celery's signals are sent; `Task.apply_async` is called only if each message is to have an event, or if
+    somebody has wrapped it.
     """
     if "idempotency_key" in shared_arguments:
         raise InvalidRequest("an idempotency key is one run's: give it in the request, not for all")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from types import FunctionType
 from typing import Any, TypeVar
 
-from celery import Celery
+from celery import Celery, Task
 from celery.backends.redis import RedisBackend
 from celery.utils.nodenames import anon_nodename
 from kombu import Producer
@@ -25,9 +26,16 @@ _SHOWN_AS_IT_IS = 1000
 
 
 def possible(app: Celery) -> bool:
-    """Whether messages may go past `Task.apply_async`: what is sent within a task has a parent, and an event belongs to each."""
-    alone = app.current_worker_task is None
+    """Whether messages may go past `Task.apply_async`: what is sent within a task has a parent, an event belongs to each, and
+    instrumentation that has put itself around that method (Sentry's does) wants to see them.
+    """
+    alone = app.current_worker_task is None and _is_celerys(Task.apply_async)
     return alone and not app.conf.task_always_eager and not app.conf.task_send_sent_event
+
+
+def _is_celerys(method: object) -> bool:
+    # A wrapper may bear the name and module of what it wraps, but not its globals; an object may bear even those.
+    return isinstance(method, FunctionType) and method.__globals__["__name__"] == Task.__module__
 
 
 def together(app: Celery, send: Callable[[Producer], T]) -> T:

@@ -18,7 +18,6 @@ from noukai_worker.runs.outcome import Failed
 from tests.unit.runs.words import claimed, create, end
 
 NOON = 1_795_608_000.0
-SOON = float(int(time.time()))
 
 
 @pytest.mark.parametrize(
@@ -72,23 +71,19 @@ def store(client: fakeredis.FakeRedis, monkeypatch: pytest.MonkeyPatch) -> Itera
     store.close()
 
 
-def fail(store: RunStore, client: fakeredis.FakeRedis, run_id: str, flow: str, code: str) -> None:
+def fail(store: RunStore, client: fakeredis.FakeRedis, run_id: str, flow: str, code: str, at: float) -> None:
     create(store, run_id, RunRequest.build(flow=flow))
     end(store, claimed(store, run_id), 2, Failed(Failure(code, "it broke")))
-    client.zadd(keys.DEAD, {run_id: (SOON + int(run_id)) * 1000})
+    client.zadd(keys.DEAD, {run_id: at * 1000})
 
 
 def test_a_filtered_list_is_filled_from_as_many_pages_as_it_takes(store: RunStore, client: fakeredis.FakeRedis) -> None:
+    soon = float(int(time.time()))
     for n in range(1, 261):
-        fail(
-            store,
-            client,
-            str(n),
-            "acme/demo/rare" if n % 50 == 0 else "acme/demo/often",
-            "even" if n % 2 == 0 else "odd",
-        )
+        flow, code = "acme/demo/rare" if n % 50 == 0 else "acme/demo/often", "even" if n % 2 == 0 else "odd"
+        fail(store, client, str(n), flow, code, at=soon + n)
     assert [view.id for view in dead(4, flow="acme/demo/rare")] == ["250", "200", "150", "100"]
-    assert [view.id for view in dead(flow="acme/demo/rare", since=SOON + 140)] == ["250", "200", "150"]
+    assert [view.id for view in dead(flow="acme/demo/rare", since=soon + 140)] == ["250", "200", "150"]
     assert len(dead(70, code="odd")) == 70
     assert len(dead(None)) == 260
     assert dead(flow="acme/demo/rare", code="odd") == []
@@ -96,11 +91,11 @@ def test_a_filtered_list_is_filled_from_as_many_pages_as_it_takes(store: RunStor
 
 def test_what_fails_meanwhile_is_not_listed_twice(store: RunStore, client: fakeredis.FakeRedis) -> None:
     for n in range(1, 151):
-        fail(store, client, str(n), "acme/demo/often", "boom")
+        fail(store, client, str(n), "acme/demo/often", "boom", at=time.time())
     listing = dead_runs._dead(None, None, None, None)
     first = [next(listing).id for _ in range(100)]
     for n in range(151, 161):
-        fail(store, client, str(n), "acme/demo/often", "boom")
+        fail(store, client, str(n), "acme/demo/often", "boom", at=time.time())
     rest = [view.id for view in listing]
     assert first + rest == [str(n) for n in range(150, 0, -1)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -112,6 +113,24 @@ def test_a_message_alone_is_what_celery_would_send(shop: Shop, priority: int | N
     assert {n: v for n, v in ours.properties.items() if n not in own} == {
         n: v for n, v in theirs.properties.items() if n not in own
     }
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_who_has_wrapped_apply_async_sees_every_message(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    seen = []
+    celerys = Task.apply_async
+
+    @functools.wraps(celerys)
+    def wrapped(self: Task, *args: Any, **options: Any) -> Any:
+        seen.append(options["task_id"])
+        return celerys(self, *args, **options)
+
+    monkeypatch.setattr(Task, "apply_async", wrapped)
+    runs = [enqueue(FLOW)] if count == 1 else enqueue_many([{}] * count, flow=FLOW)
+    assert seen == [run.id for run in runs]
+    assert len(shop.messages()) == count
 
 
 def test_a_message_with_links_is_celerys(shop: Shop) -> None:
