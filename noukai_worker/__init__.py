@@ -11,6 +11,7 @@ Nothing is imported, opened or read until a name is used.
 
 from __future__ import annotations
 
+import gc
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -110,12 +111,23 @@ _ROOMS = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("celery_app", "app", "celery"):  # `celery -A noukai_worker` looks for the last two
-        return import_module(".tasks.app", __name__).standalone()
     if name == "__version__":
         from importlib.metadata import version
 
         return version("noukai-worker")
+    # What is imported stays. To search it for cycles, again and again as it comes, would be a fifth of what an import costs.
+    searching = gc.isenabled()
+    gc.disable()
+    try:
+        return _opened(name)
+    finally:
+        if searching:
+            gc.enable()
+
+
+def _opened(name: str) -> Any:
+    if name in ("celery_app", "app", "celery"):  # `celery -A noukai_worker` looks for the last two
+        return import_module(".tasks.app", __name__).standalone()
     if name not in _ROOMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name in ("execute_flow", "job_flow", "stream_flow"):

@@ -26,7 +26,8 @@ def refusals(settings: Settings) -> Iterator[str]:
     """What the SDK says against each key, or against the address of the service."""
     for name in [*settings.credentials, *(["default"] if settings.api_key else [])]:
         try:
-            noukai_sdk.Noukai(settings.key(name), env=settings.env, base_url=settings.base_url).close()
+            # A client that is not used is its settings only. Closing it would import all that sends, in each worker's start.
+            noukai_sdk.Noukai(settings.key(name), env=settings.env, base_url=settings.base_url)
         except (ValueError, noukai_sdk.NoukaiError) as error:
             yield f"credential {name!r}, or NOUKAI_BASE_URL: {error}"
         except CredentialMissing:
