@@ -102,8 +102,11 @@ def test_a_process_imports_what_its_kind_needs(code: str, unwanted: tuple[str, .
 def test_the_search_for_cycles_goes_on_as_before(before: str, after: str) -> None:
     code = f"import gc; gc.{before}(); from noukai_worker import State; print(gc.isenabled())"
     assert fresh(code) == after
-    code = f"import gc; gc.{before}(); import noukai_worker; hasattr(noukai_worker, 'nothing'); print(gc.isenabled())"
-    assert fresh(code) == after
+    code = f"import gc; gc.{before}(); gc.freeze(); n = gc.get_freeze_count(); from noukai_worker import State"
+    assert fresh(f"{code}; assert gc.get_freeze_count() > n / 2; print(gc.isenabled())") == after
+    code = f"import gc, sys; sys.modules['noukai_worker.runs'] = None; gc.{before}(); import noukai_worker"
+    refused = "\ntry: noukai_worker.State\nexcept ImportError: print(gc.isenabled())"
+    assert fresh(code + refused) == after
 
 
 def test_looking_at_a_name_connects_to_nothing() -> None:
