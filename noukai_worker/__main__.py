@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from .errors import NoukaiWorkerError
+from .tasks.process import search_rarely
 
 _EXTRAS = {
     "typer": "cli",
@@ -20,6 +21,7 @@ _INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command line, `sys.argv` unless given; the exit code. A user's mistake is one line on standard error."""
+    search_rarely()
     try:
         from .cli.app import run  # what it imports may not be installed, and that is said here
 

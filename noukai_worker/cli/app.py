@@ -1,4 +1,4 @@
-"""The commands of `noukai-worker`."""
+"""The commands of `noukai-worker`. Each imports what it starts or shows with: a worker shows nothing, and starts by itself."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from .. import __version__
 from ..errors import InvalidRequest
 from ..runs import State
 from ..settings import current
-from . import local, watching
 from .dead import dead
+from .lines import print_json
 from .options import Json, RunId
 from .resuming import resume
-from .screen import console, print_json
 from .story import one_line
 
 # Newer typers carry a click of their own: the class is found from what typer itself exports.
@@ -55,7 +54,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "noukai-worker"
         message = " ".join(error.format_message().split())
-        console(stderr=True).print(f"error: {message.rstrip('.')} (see {path} --help)")
+        typer.echo(f"error: {message.rstrip('.')} (see {path} --help)", err=True)
         return 2
     return answer if isinstance(answer, int) else 0
 
@@ -82,6 +81,8 @@ def _root(
 @app.command()
 def demo(*, as_json: Json = False) -> int:
     """Show everything at work: starts it all in a temporary folder, runs three flows, stops it all."""
+    from . import local  # brings a whole stack
+
     return local.demo(as_json=as_json)
 
 
@@ -95,6 +96,8 @@ def dev(
     flows: Annotated[Path | None, typer.Option(help="TOML file of flows to offer beside the samples.")] = None,
 ) -> int:
     """Run everything on this machine: Redis, flow server, both workers and the web application, with one log."""
+    from . import local  # brings a whole stack
+
     return local.develop(folder, redis_port=redis_port, flow_port=flow_port, web_port=web_port, flows=flows)
 
 
@@ -193,6 +196,7 @@ def enqueue(
 ) -> int:
     """Record a run and send it to the workers. Prints its id."""
     from .. import client  # Celery takes its time
+    from . import watching  # and so does rich
 
     run = client.enqueue(
         flow,
@@ -223,6 +227,8 @@ def watch(
     as_json: Json = False,
 ) -> int:
     """Watch a run to its end: exit code 0 if it completed, 1 if it failed or was cancelled."""
+    from . import watching  # rich takes its time
+
     return watching.follow(run_id, after=after, as_json=as_json)
 
 
@@ -230,12 +236,13 @@ def watch(
 def show(run_id: RunId, *, as_json: Json = False) -> int:
     """Show a run as it stands."""
     from .. import client  # Celery takes its time
+    from . import watching  # and so does rich
 
     view = client.show(run_id)
     if as_json:
         print_json(view.public())
     else:
-        console().print(watching.card(view))
+        watching.print_card(view)
         if remedy := watching.remedy(view):
             typer.echo(remedy)
     return 0
@@ -250,6 +257,7 @@ def runs(
 ) -> int:
     """List the newest runs."""
     from .. import client  # Celery takes its time
+    from . import watching  # and so does rich
 
     found = client.recent(limit=limit, state=status)
     if as_json:
@@ -300,6 +308,7 @@ def limits(
 ) -> int:
     """Show what runs, what waits and what is paused, for each credential."""
     from .. import client  # Celery takes its time
+    from . import watching  # and so does rich
 
     if lift:
         if not credential:

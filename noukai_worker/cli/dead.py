@@ -9,9 +9,8 @@ import typer
 
 from ..errors import InvalidRequest
 from ..runs import State
-from . import watching
+from .lines import print_json
 from .options import Json
-from .screen import print_json
 from .story import one_line
 
 if TYPE_CHECKING:
@@ -37,6 +36,7 @@ def list_dead(
 ) -> int:
     """List failed runs with their reasons, those that failed last first."""
     from ..dead_runs import dead as dead_runs  # Celery takes its time
+    from . import watching  # and so does rich
 
     found = dead_runs(limit, flow=flow, code=code, since=since)
     if as_json:

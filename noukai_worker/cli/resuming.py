@@ -11,8 +11,8 @@ import typer
 
 from ..errors import InvalidRequest
 from ..runs import State
+from .lines import print_json
 from .options import Json, RunId
-from .screen import print_json
 from .story import one_line
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections import deque
@@ -44,12 +43,6 @@ class _Console(Console):
 def console(*, stderr: bool = False) -> Console:
     """A console on standard output, or standard error."""
     return _Console(stderr=stderr, highlight=False, emoji=False, markup=False, soft_wrap=True)
-
-
-def print_json(value: object) -> None:
-    """Write one line of JSON to standard output."""
-    sys.stdout.buffer.write(json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
-    sys.stdout.buffer.flush()
 
 
 class Screen(Protocol):

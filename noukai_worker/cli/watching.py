@@ -6,7 +6,6 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -59,7 +58,7 @@ def _screen(run_id: str, *, as_json: bool) -> Screen:
     return LiveScreen(out) if out.is_terminal else PlainScreen(out, [run_id])
 
 
-def card(view: RunView) -> RenderableType:
+def print_card(view: RunView) -> None:
     """A run as it stands, for a person."""
     rows: list[tuple[str, object]] = [
         ("run", view.id),
@@ -82,7 +81,7 @@ def card(view: RunView) -> RenderableType:
     for name, value in rows:
         if value is not None:
             table.add_row(Text(name, style="dim"), Text(one_line(value), overflow="fold", style=_style(name, view)))
-    return table
+    console().print(table)
 
 
 def remedy(view: RunView) -> str | None:

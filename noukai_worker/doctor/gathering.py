@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 from dataclasses import replace
-from importlib.metadata import requires, version
+from importlib.metadata import distribution, requires, version
 from pathlib import Path
 
 from celery import Celery
@@ -84,10 +84,17 @@ def _packages() -> tuple[Package, ...]:
     found = []
     for requirement in wanted:
         if requirement.marker is None:  # the others belong to extras
-            have = version(requirement.name)
+            have = _version(requirement.name)
             within = requirement.specifier.contains(have, prereleases=True)
             found.append(Package(requirement.name, have, str(requirement.specifier), within))
     return tuple(found)
+
+
+def _version(package: str) -> str:
+    """As `importlib.metadata` has it, which parses the whole description of a package for that: not in each worker's start."""
+    head, _, _ = (distribution(package).read_text("METADATA") or "").partition("\n\n")
+    lines = (line for line in head.splitlines() if line.startswith("Version: "))
+    return next(lines, "").removeprefix("Version: ") or version(package)
 
 
 def _descriptors() -> int | None:

@@ -26,11 +26,17 @@ def refusals(settings: Settings) -> Iterator[str]:
     """What the SDK says against each key, or against the address of the service."""
     for name in [*settings.credentials, *(["default"] if settings.api_key else [])]:
         try:
-            noukai_sdk.Noukai(settings.key(name), env=settings.env, base_url=settings.base_url).close()
+            # A client that is not used is its settings only. Closing it would import all that sends, in each worker's start.
+            noukai_sdk.Noukai(settings.key(name), env=settings.env, base_url=settings.base_url)
         except (ValueError, noukai_sdk.NoukaiError) as error:
             yield f"credential {name!r}, or NOUKAI_BASE_URL: {error}"
         except CredentialMissing:
             yield f"credential {name!r}: its key is empty"
+
+
+def load() -> None:
+    """Import what sends: for a process that forks, whose children would each do so with their first run."""
+    from noukai_sdk import AsyncFlow, Flow, RecordedRun  # noqa: F401 - imported by need everywhere else
 
 
 def client(settings: Settings, credential: str) -> noukai_sdk.Noukai:

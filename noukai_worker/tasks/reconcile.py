@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import noukai_sdk
 
@@ -81,7 +81,7 @@ def session_of(claimed: Claimed) -> str:
 _CANNOT_TELL = frozenset({400, 401, 403, 404, 405, 410, 501})
 """The service does not keep sessions, or not this one; a 404 that is its own word for "none" is another error."""
 
-Answer = Sequence[noukai_sdk.RecordedRun] | noukai_sdk.NoukaiError
+Answer: TypeAlias = "Sequence[noukai_sdk.RecordedRun] | noukai_sdk.NoukaiError"
 """The executions in the session, or why they were not told."""
 
 

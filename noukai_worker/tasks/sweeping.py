@@ -19,6 +19,9 @@ from .usher import usher
 
 logger = logging.getLogger(__name__)
 
+_FORKING = "celery.concurrency.prefork"
+"""The pool whose children are forks of the worker's process."""
+
 
 class Sweeping(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no types
     """Started with the worker, stopped before its pool drains."""
@@ -32,6 +35,8 @@ class Sweeping(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no t
         except InvalidRequest as error:
             # A worker with a typo in its settings would turn every run of the queue into a failure.
             raise SystemExit(f"error: {error}") from None
+        if worker.pool_cls.__module__ == _FORKING:
+            clients.load()
         self._sweeper: Sweeper | None = None
         super().__init__(worker)
 

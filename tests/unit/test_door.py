@@ -68,6 +68,59 @@ def test_the_import_loads_and_opens_nothing() -> None:
     assert fresh(code) == "[]"
 
 
+SENDING = ("httpx", "aiohttp", "urllib3", "noukai_sdk._transport", "noukai_sdk._models")
+"""What only running a flow needs."""
+OTHER_ROOMS = (
+    "rich",
+    "fastapi",
+    "noukai_worker.client",
+    "noukai_worker.subscriber",
+    "noukai_worker.web",
+    "noukai_worker.dev",
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "unwanted"),
+    [
+        ("from noukai_worker import enqueue; noukai_worker.celery_app", (*SENDING, "rich", "noukai_worker.web")),
+        ("from noukai_worker import execute_flow; execute_flow.name", (*SENDING, *OTHER_ROOMS)),
+        ("noukai_worker.celery_app; import noukai_worker.doctor.step", (*SENDING, *OTHER_ROOMS)),
+        ("import noukai_worker.cli.app", (*SENDING, *OTHER_ROOMS, "celery")),
+        ("from noukai_worker.__main__ import main; assert main(['worker']) == 1", (*SENDING, *OTHER_ROOMS)),
+        ("from noukai_worker.__main__ import main; assert main(['stream']) == 1", (*SENDING, *OTHER_ROOMS)),
+    ],
+)
+def test_a_process_imports_what_its_kind_needs(code: str, unwanted: tuple[str, ...]) -> None:
+    """The last two find no Redis: by then the worker has looked at its keys."""
+    settings = "import os; os.environ.update(NOUKAI_REDIS_URL='redis://127.0.0.1:1', NOUKAI_API_KEY='nk_test_1')"
+    told = f"import sys; print([name for name in {unwanted} if name in sys.modules])"
+    assert fresh("; ".join((settings, "import noukai_worker", code, told))) == "[]"
+
+
+@pytest.mark.parametrize(("pool", "loaded"), [("prefork", "True"), ("thread", "False")])
+def test_what_sends_is_imported_before_a_fork(pool: str, loaded: str) -> None:
+    code = f"""
+import sys, types
+from celery.concurrency.{pool} import TaskPool
+from noukai_worker.tasks.sweeping import Sweeping
+Sweeping(types.SimpleNamespace(pool_cls=TaskPool))
+print(all(name in sys.modules for name in ("httpx", "noukai_sdk._flow", "noukai_sdk._transport", "noukai_sdk._models")))
+"""
+    assert fresh(code) == loaded
+
+
+@pytest.mark.parametrize(("before", "after"), [("enable", "True"), ("disable", "False")])
+def test_the_search_for_cycles_goes_on_as_before(before: str, after: str) -> None:
+    code = f"import gc; gc.{before}(); from noukai_worker import State; print(gc.isenabled())"
+    assert fresh(code) == after
+    code = f"import gc; gc.{before}(); gc.freeze(); n = gc.get_freeze_count(); from noukai_worker import State"
+    assert fresh(f"{code}; assert gc.get_freeze_count() > n / 2; print(gc.isenabled())") == after
+    code = f"import gc, sys; sys.modules['noukai_worker.runs'] = None; gc.{before}(); import noukai_worker"
+    refused = "\ntry: noukai_worker.State\nexcept ImportError: print(gc.isenabled())"
+    assert fresh(code + refused) == after
+
+
 def test_looking_at_a_name_connects_to_nothing() -> None:
     code = """
 import socket
