@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from ..errors import StoreUnavailable
 from ..redis_url import RedisUrl
-from ..runs import Entry, RunStore, keys, operations
+from ..runs import Entry, keys, operations, shared
 from ..runs.store import unavailable
 from .bell import MESSAGE, Bell
 from .patience import CHECK, FIRST_PATIENCE, PATIENCE, Patience
@@ -33,7 +33,8 @@ def listen(
     window = Window(buffer)
     cursor = Cursor(window, after)
     waits = Patience(min(FIRST_PATIENCE, patience), time.monotonic)
-    with closing(RunStore(url)) as store, closing(Bell(RedisUrl.parse(url))) as bell:
+    store = shared(url)
+    with closing(Bell(RedisUrl.parse(url))) as bell:
         while not cursor.ended:
             try:
                 bell.connect(keys.channel(run_id), store.node(keys.channel(run_id)))

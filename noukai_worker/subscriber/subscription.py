@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Self
 
 from ..errors import InvalidRequest
@@ -14,6 +13,7 @@ from .hub import Hub
 from .listener import listen
 from .reader import Reader
 
+_NONE: Iterator[Entry] = iter(())
 _hubs: dict[asyncio.AbstractEventLoop, dict[str, Hub]] = {}
 
 
@@ -39,14 +39,23 @@ class Subscription:
     def __init__(self, run_id: str, *, after: int = 0, redis_url: str | None = None, hub: Hub | None = None) -> None:
         _check(run_id, after)
         self.run_id = run_id
-        self.position = after
-        """The seq of the last entry that was handed out."""
-        self.ended = False
-        """Whether there will be nothing more: the terminal entry has been handed out, now or before."""
+        self._after = after
+        self._last: Entry | None = None
+        self._over = False
         self._redis_url = redis_url
         self._hub = hub
         self._pages: Generator[Sequence[Entry]] | None = None
-        self._ready: deque[Entry] = deque()
+        self._ready: Iterator[Entry] = _NONE
+
+    @property
+    def position(self) -> int:
+        """The seq of the last entry that was handed out."""
+        return self._after if self._last is None else self._last.seq
+
+    @property
+    def ended(self) -> bool:
+        """Whether there will be nothing more: the terminal entry has been handed out, now or before."""
+        return self._over or (self._last is not None and self._last.terminal)
 
     async def open(self) -> Sequence[Entry]:
         """Attach now and return what the log has, so that errors are known before anything is promised to anybody."""
@@ -55,30 +64,39 @@ class Subscription:
     async def page(self, within: float | None = None) -> Sequence[Entry]:
         """All entries that are there, at least one; none if the run has `ended`, after `within` seconds of silence or `close`."""
         entries = tuple(self._ready) or await self._fetch(within)
-        self._ready.clear()
         if entries:
-            self._handed_out(entries[-1])
+            self._last = entries[-1]
         return entries
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Entry:
-        if not self._ready:
-            self._ready.extend(await self._fetch(None))
-        return self._next(StopAsyncIteration)
+        entry = next(self._ready, None)
+        if entry is None:
+            self._ready = iter(await self._fetch(None))
+            entry = next(self._ready, None)
+            if entry is None:
+                raise StopAsyncIteration
+        self._last = entry
+        return entry
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Entry:
-        if not self._ready:
-            self._ready.extend(self._wait())
-        return self._next(StopIteration)
+        entry = next(self._ready, None)
+        if entry is None:
+            self._ready = iter(self._wait())
+            entry = next(self._ready, None)
+            if entry is None:
+                raise StopIteration
+        self._last = entry
+        return entry
 
     def close(self) -> None:
         """Stop reading: a thread's connection is closed, a coroutine's reader leaves its hub."""
-        self._ready.clear()
+        self._ready = _NONE
         pages, self._pages = self._pages, None
         if pages is not None:
             pages.close()
@@ -86,7 +104,7 @@ class Subscription:
 
     async def aclose(self) -> None:
         """Stop reading; the hub that was opened for this event loop is closed after its last reader."""
-        self._ready.clear()
+        self._ready = _NONE
         hub = self._leave()
         if hub is not None:
             await hub.aclose()
@@ -118,7 +136,7 @@ class Subscription:
         reader = self._reader
         entries = await reader.page(within)
         if reader.ended:
-            self.ended = not entries
+            self._over = not entries
             await self.aclose()
         return entries
 
@@ -131,20 +149,9 @@ class Subscription:
             self._pages = listen(self.run_id, self.position, url, buffer=settings.reader_buffer)
         entries = next(self._pages, ())
         if not entries or entries[-1].terminal:
-            self.ended = not entries
+            self._over = not entries
             self.close()
         return entries
-
-    def _next(self, end: type[Exception]) -> Entry:
-        if not self._ready:
-            raise end
-        entry = self._ready.popleft()
-        self._handed_out(entry)
-        return entry
-
-    def _handed_out(self, entry: Entry) -> None:
-        self.position = entry.seq
-        self.ended = entry.terminal
 
     def _leave(self) -> Hub | None:
         reader, self._reader = self._reader, None
