@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from operator import itemgetter
+from typing import Any
 
 from pydantic_core import from_json
 
@@ -27,9 +27,13 @@ class EntryType(StrEnum):
 
 
 TERMINAL_TYPES = frozenset({EntryType.COMPLETED, EntryType.FAILED, EntryType.CANCELLED})
+_Head = tuple[str, int, str, str, int]
+_DATA = b',"data":'
+_BEGIN = b'{"run_id":"'
+_BETWEEN = b"}\n" + _BEGIN
+"""No JSON text has it inside, so that it can be counted."""
 
 
-@dataclass(frozen=True, slots=True)
 class Entry:
     """One entry of a run's log, exactly as it was published.
 
@@ -37,65 +41,109 @@ class Entry:
     be broken inside, looking at it raises EntryUnreadable.
     """
 
-    run_id: str
-    seq: int
-    """1, 2, 3 … without a hole."""
-    type: str
-    at: str
-    """When Redis numbered it: UTC, RFC 3339 with milliseconds."""
-    attempt: int
-    """The attempt that wrote it; 0 before the first."""
-    data: dict[str, Any]
-    raw: bytes = field(repr=False, compare=False)
-    """The JSON text on the channel and in the log."""
+    __slots__ = ("_data", "_head", "_raw")
+    __hash__ = None  # type: ignore[assignment]  # its data is a dict
+    __match_args__ = ("run_id", "seq", "type", "at", "attempt", "data")
+
+    def __init__(
+        self,
+        run_id: str,
+        seq: int,
+        type: str,  # noqa: A002 - the member's name
+        at: str,
+        attempt: int,
+        data: dict[str, Any],
+        raw: bytes,
+    ) -> None:
+        self._raw = raw
+        self._head: _Head | None = (run_id, seq, type, at, attempt)
+        self._data: dict[str, Any] | None = data
+
+    @property
+    def run_id(self) -> str:
+        return (self._head or self._read())[0]
+
+    @property
+    def seq(self) -> int:
+        """1, 2, 3 … without a hole."""
+        return (self._head or self._read())[1]
+
+    @property
+    def type(self) -> str:
+        return (self._head or self._read())[2]
+
+    @property
+    def at(self) -> str:
+        """When Redis numbered it: UTC, RFC 3339 with milliseconds."""
+        return (self._head or self._read())[3]
+
+    @property
+    def attempt(self) -> int:
+        """The attempt that wrote it; 0 before the first."""
+        return (self._head or self._read())[4]
+
+    @property
+    def data(self) -> dict[str, Any]:
+        data = self._data
+        if data is None:
+            # What stands between the member's name and the last brace: if that is JSON, it can be nothing else.
+            raw = self._raw
+            try:
+                data = self._data = from_json(raw[raw.index(_DATA) + len(_DATA) : -1])
+            except ValueError:
+                self._read()
+                data = self._data
+        return data  # type: ignore[return-value]
+
+    @property
+    def raw(self) -> bytes:
+        """The JSON text on the channel and in the log."""
+        return self._raw
 
     @property
     def terminal(self) -> bool:
         """Whether this is the run's last entry."""
         return self.type in TERMINAL_TYPES
 
-    if not TYPE_CHECKING:  # or mistyped names would pass
+    def _read(self) -> _Head:
+        try:
+            found = from_json(self._raw)
+            head, data = _head_of(found), found["data"]
+        except (ValueError, KeyError, TypeError):
+            raise EntryUnreadable(self._raw[:80].decode(errors="replace")) from None
+        self._head = head
+        if self._data is None:  # or what was given already would be another object now
+            self._data = data
+        return head
 
-        def __getattr__(self, name: str) -> Any:
-            # Called for a slot that is still empty.
-            if name == "data":
-                data = _data_of(self.raw)
-                _put["data"](self, data)
-                return data
-            if name not in _MEMBERS:
-                raise AttributeError(f"an entry has no {name!r}", name=name, obj=self)
-            *head, data = _decoded(self.raw)
-            for member, value in zip(_HEAD, head, strict=True):
-                _put[member](self, value)
-            try:
-                _get_data(self)
-            except AttributeError:  # or what was given already would be another object now
-                _put["data"](self, data)
-            return getattr(self, name)
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Entry):
+            return NotImplemented
+        return (self._head or self._read(), self.data) == (other._head or other._read(), other.data)
+
+    def __repr__(self) -> str:
+        return f"Entry({', '.join(f'{name}={getattr(self, name)!r}' for name in self.__match_args__)})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Entry, (*(self._head or self._read()), self.data, self._raw)
 
 
 _new = object.__new__
-_put: dict[str, Callable[[Entry, Any], None]] = {f.name: getattr(Entry, f.name).__set__ for f in fields(Entry)}
-_put_raw, _get_data = _put["raw"], getattr(Entry, "data").__get__  # noqa: B009 - the slot, not what is in it
-_MEMBERS = ("run_id", "seq", "type", "at", "attempt", "data")
-_HEAD = _MEMBERS[:-1]
-_DATA = b',"data":'
-_BEGIN = b'{"run_id":"'
-_BETWEEN = b"}\n" + _BEGIN
-"""No JSON text has it inside, so that it can be counted."""
+_head_of: Callable[[Any], _Head] = itemgetter("run_id", "seq", "type", "at", "attempt")
+
+
+def unread(raw: bytes) -> Entry:
+    """The entry with this JSON text, not looked at before somebody does."""
+    entry = _new(Entry)
+    entry._raw = raw
+    entry._head = entry._data = None
+    return entry
 
 
 def parse_entry(raw: bytes | str) -> Entry:
     """An entry from its JSON text (DESIGN 5). Raises EntryUnreadable."""
-    raw = raw.encode() if isinstance(raw, str) else raw
-    run_id, seq, kind, at, attempt, data = _decoded(raw)
-    return Entry(run_id, seq, kind, at, attempt, data, raw=raw)
-
-
-def unread(raw: bytes) -> Entry:
-    """The same, but not looked at before somebody does."""
-    entry = _new(Entry)
-    _put_raw(entry, raw)
+    entry = unread(raw.encode() if isinstance(raw, str) else raw)
+    entry._read()
     return entry
 
 
@@ -105,21 +153,3 @@ def parse_page(raws: list[bytes]) -> tuple[Entry, ...]:
     if whole.startswith(_BEGIN) and whole.endswith(b"}") and whole.count(_BETWEEN) == len(raws) - 1:
         return tuple(map(unread, raws))
     return tuple(map(parse_entry, raws))
-
-
-def _data_of(raw: bytes) -> Any:
-    """`data` alone, as what stands between its name and the last brace; whole, that can be nothing else."""
-    try:
-        if raw.endswith(b"}"):
-            return from_json(raw[raw.index(_DATA) + len(_DATA) : -1])
-    except ValueError:
-        pass
-    return _decoded(raw)[-1]
-
-
-def _decoded(raw: bytes) -> tuple[Any, ...]:
-    try:
-        found = from_json(raw)
-        return tuple([found[member] for member in _MEMBERS])
-    except (ValueError, KeyError, TypeError):
-        raise EntryUnreadable(raw[:80].decode(errors="replace")) from None

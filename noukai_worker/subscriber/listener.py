@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import closing, suppress
 
 from redis.exceptions import RedisError
@@ -25,8 +25,10 @@ def listen(
     buffer: int,
     check: float = CHECK,
     patience: float = PATIENCE,
-) -> Generator[Sequence[Entry]]:
-    """Pages of a run's entries after a position, until the terminal one; closing the iterator closes the connections.
+) -> Generator[list[Entry]]:
+    """Pages of a run's entries after a position, until the terminal one; closing the iterator closes its connection.
+
+    A page is the taker's: whoever empties it lets go of what was looked at, which would otherwise pile up.
 
     Durations in seconds. Raises RunNotFound, RunExpired, PositionAhead, EntriesTrimmed, StoreUnavailable.
     """
@@ -49,7 +51,7 @@ def listen(
                         waits.limit = patience
                     if entries:
                         window.forget(cursor.position)
-                        yield entries
+                        yield (entries := list(entries))
                     elif cursor.idle:
                         _wait(bell, cursor, window, check)
             except StoreUnavailable as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Self
 
 from ..errors import InvalidRequest
@@ -13,7 +13,6 @@ from .hub import Hub
 from .listener import listen
 from .reader import Reader
 
-_NONE: Iterator[Entry] = iter(())
 _hubs: dict[asyncio.AbstractEventLoop, dict[str, Hub]] = {}
 
 
@@ -44,8 +43,9 @@ class Subscription:
         self._over = False
         self._redis_url = redis_url
         self._hub = hub
-        self._pages: Generator[Sequence[Entry]] | None = None
-        self._ready: Iterator[Entry] = _NONE
+        self._pages: Generator[list[Entry]] | None = None
+        self._ready: list[Entry] | None = None
+        """What was read and not handed out, the next entry last: each is let go of when it is handed out."""
 
     @property
     def position(self) -> int:
@@ -63,7 +63,8 @@ class Subscription:
 
     async def page(self, within: float | None = None) -> Sequence[Entry]:
         """All entries that are there, at least one; none if the run has `ended`, after `within` seconds of silence or `close`."""
-        entries = tuple(self._ready) or await self._fetch(within)
+        ready, self._ready = self._ready, None
+        entries = ready[::-1] if ready else await self._fetch(within)
         if entries:
             self._last = entries[-1]
         return entries
@@ -72,31 +73,29 @@ class Subscription:
         return self
 
     async def __anext__(self) -> Entry:
-        entry = next(self._ready, None)
-        if entry is None:
-            self._ready = iter(await self._fetch(None))
-            entry = next(self._ready, None)
-            if entry is None:
+        ready = self._ready
+        if not ready:
+            ready = self._ready = list(reversed(await self._fetch(None)))
+            if not ready:
                 raise StopAsyncIteration
-        self._last = entry
+        self._last = entry = ready.pop()
         return entry
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Entry:
-        entry = next(self._ready, None)
-        if entry is None:
-            self._ready = iter(self._wait())
-            entry = next(self._ready, None)
-            if entry is None:
+        ready = self._ready
+        if not ready:
+            ready = self._ready = self._wait()
+            if not ready:
                 raise StopIteration
-        self._last = entry
+        self._last = entry = ready.pop()
         return entry
 
     def close(self) -> None:
         """Stop reading: a thread's connection is closed, a coroutine's reader leaves its hub."""
-        self._ready = _NONE
+        self._ready = None
         pages, self._pages = self._pages, None
         if pages is not None:
             pages.close()
@@ -104,7 +103,7 @@ class Subscription:
 
     async def aclose(self) -> None:
         """Stop reading; the hub that was opened for this event loop is closed after its last reader."""
-        self._ready = _NONE
+        self._ready = None
         hub = self._leave()
         if hub is not None:
             await hub.aclose()
@@ -140,17 +139,18 @@ class Subscription:
             await self.aclose()
         return entries
 
-    def _wait(self) -> Sequence[Entry]:
+    def _wait(self) -> list[Entry]:
         if self.ended:
-            return ()
+            return []
         if self._pages is None:
             settings = current()
             url = self._redis_url or settings.redis_url
             self._pages = listen(self.run_id, self.position, url, buffer=settings.reader_buffer)
-        entries = next(self._pages, ())
+        entries = next(self._pages, None) or []
         if not entries or entries[-1].terminal:
             self._over = not entries
             self.close()
+        entries.reverse()
         return entries
 
     def _leave(self) -> Hub | None:
