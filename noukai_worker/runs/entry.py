@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from operator import itemgetter
 from typing import Any
@@ -127,6 +128,10 @@ class Entry:
     def __reduce__(self) -> tuple[Any, ...]:
         return Entry, (*(self._head or self._read()), self.data, self._raw)
 
+
+# `dataclasses.fields`, `replace` and `asdict` take it for the dataclass that it looks like.
+Entry.__annotations__ = dict.fromkeys((*Entry.__match_args__, "raw"), "Any")
+dataclass(init=False, repr=False, eq=False)(Entry)
 
 _new = object.__new__
 _head_of: Callable[[Any], _Head] = itemgetter("run_id", "seq", "type", "at", "attempt")
