@@ -58,13 +58,13 @@ def test_an_entry_nobody_has_looked_at_is_like_any_other() -> None:
         hash(entry)
 
 
-@pytest.mark.parametrize("garbage", [b"{", b"7", RAW[:-1], RAW[:-2] + b"]}", b'{"run_id":"r","seq":1}'])
+@pytest.mark.parametrize("garbage", [b"{", b"7", b'{"seq": 2}', b"\xff", RAW[:-2], b"x" + RAW])
 @pytest.mark.parametrize("at", [0, 1, 2])
 def test_a_page_with_something_of_another_outline_is_refused(garbage: bytes, at: int) -> None:
     raws = [RAW, RAW]
     raws.insert(at, garbage)
     with pytest.raises(EntryUnreadable):
-        [(entry.data, entry.seq) for entry in parse_page(raws)]
+        parse_page(raws)
 
 
 def test_a_page_of_another_spacing_is_read() -> None:
