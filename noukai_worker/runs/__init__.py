@@ -4,13 +4,11 @@
 """
 
 from . import keys, operations, outcome
+from .entry import TERMINAL_TYPES, Entry, EntryType
 from .model import (
     FINDERS,
-    TERMINAL_TYPES,
     TRANSITIONS,
     Checkpoint,
-    Entry,
-    EntryType,
     Failure,
     Lease,
     Reply,

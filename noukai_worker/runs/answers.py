@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .model import Checkpoint, Entry, Failure, Lease, Reply, State
+from .entry import Entry
+from .model import Checkpoint, Failure, Lease, Reply, State
 from .request import RunRequest
 
 

@@ -1,4 +1,4 @@
-"""What a run is: its states, the one table of legal transitions, its entries, and how each looks to a reader.
+"""What a run is: its states, the one table of legal transitions, and how it looks to a reader.
 
 The rules, in words:
 
@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
+
+from .entry import Entry
 
 
 class State(StrEnum):
@@ -53,46 +55,8 @@ ENDS = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
 """The states of a run that has ended."""
 
 
-class EntryType(StrEnum):
-    """The types of entry that this project writes; all others are the service's event names, as on the wire."""
-
-    QUEUED = "run.queued"
-    STARTED = "run.started"
-    SUBMITTED = "run.submitted"
-    RETRYING = "run.retrying"
-    PAUSED = "run.paused"
-    RESUMED = "run.resumed"
-    COMPLETED = "run.completed"
-    FAILED = "run.failed"
-    CANCELLED = "run.cancelled"
-
-
 FINDERS = 3
 """Attempts beyond a run's limit that may find out what became of its last paid call, and make none."""
-
-TERMINAL_TYPES = frozenset({EntryType.COMPLETED, EntryType.FAILED, EntryType.CANCELLED})
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One entry of a run's log, exactly as it was published."""
-
-    run_id: str
-    seq: int
-    """1, 2, 3 … without a hole."""
-    type: str
-    at: str
-    """When Redis numbered it: UTC, RFC 3339 with milliseconds."""
-    attempt: int
-    """The attempt that wrote it; 0 before the first."""
-    data: dict[str, Any]
-    raw: bytes = field(repr=False, compare=False)
-    """The JSON text on the channel and in the log."""
-
-    @property
-    def terminal(self) -> bool:
-        """Whether this is the run's last entry."""
-        return self.type in TERMINAL_TYPES
 
 
 @dataclass(frozen=True, slots=True)

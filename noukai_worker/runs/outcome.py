@@ -9,7 +9,8 @@ from typing import Any
 from pydantic_core import to_json
 
 from . import answers, operations
-from .model import EntryType, Failure, Lease, Reply, State
+from .entry import EntryType
+from .model import Failure, Lease, Reply, State
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import closing, suppress
 
 from redis.exceptions import RedisError
 
 from ..errors import StoreUnavailable
 from ..redis_url import RedisUrl
-from ..runs import Entry, RunStore, keys, operations
+from ..runs import Entry, keys, operations, shared
 from ..runs.store import unavailable
 from .bell import MESSAGE, Bell
 from .patience import CHECK, FIRST_PATIENCE, PATIENCE, Patience
@@ -25,15 +25,18 @@ def listen(
     buffer: int,
     check: float = CHECK,
     patience: float = PATIENCE,
-) -> Generator[Sequence[Entry]]:
-    """Pages of a run's entries after a position, until the terminal one; closing the iterator closes the connections.
+) -> Generator[list[Entry]]:
+    """Pages of a run's entries after a position, until the terminal one; closing the iterator closes its connection.
+
+    A page is the taker's: whoever empties it lets go of what was looked at, which would otherwise pile up.
 
     Durations in seconds. Raises RunNotFound, RunExpired, PositionAhead, EntriesTrimmed, StoreUnavailable.
     """
     window = Window(buffer)
     cursor = Cursor(window, after)
     waits = Patience(min(FIRST_PATIENCE, patience), time.monotonic)
-    with closing(RunStore(url)) as store, closing(Bell(RedisUrl.parse(url))) as bell:
+    store = shared(url)
+    with closing(Bell(RedisUrl.parse(url))) as bell:
         while not cursor.ended:
             try:
                 bell.connect(keys.channel(run_id), store.node(keys.channel(run_id)))
@@ -48,7 +51,7 @@ def listen(
                         waits.limit = patience
                     if entries:
                         window.forget(cursor.position)
-                        yield entries
+                        yield (entries := list(entries))
                     elif cursor.idle:
                         _wait(bell, cursor, window, check)
             except StoreUnavailable as error:

@@ -14,6 +14,8 @@ from ..runs import Entry
 KEEP_ALIVE = b": keep-alive\n\n"
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
+_HEAD = re.compile(rb'\{"run_id":"[^"\\]*","seq":([0-9]{1,15}),"type":"([^"\\]*)",')
+"""Where an entry has what its frame needs, as our script writes it."""
 
 
 def frame(data: bytes, *, event: str | None = None, id: int | None = None) -> bytes:  # noqa: A002 - the field's name
@@ -29,7 +31,15 @@ def frame(data: bytes, *, event: str | None = None, id: int | None = None) -> by
 
 def frames(entries: Iterable[Entry]) -> bytes:
     """Entries as one piece of the stream."""
-    return b"".join([frame(entry.raw, event=entry.type, id=entry.seq) for entry in entries])
+    return b"".join([_framed(entry) for entry in entries])
+
+
+def _framed(entry: Entry) -> bytes:
+    raw = entry.raw
+    head = _HEAD.match(raw)
+    if head is None or b"\n" in raw or b"\r" in raw:
+        return frame(raw, event=entry.type, id=entry.seq)
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (*head.groups(), raw)
 
 
 class Framer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Generator, Sequence
 from typing import Self
 
@@ -39,14 +38,24 @@ class Subscription:
     def __init__(self, run_id: str, *, after: int = 0, redis_url: str | None = None, hub: Hub | None = None) -> None:
         _check(run_id, after)
         self.run_id = run_id
-        self.position = after
-        """The seq of the last entry that was handed out."""
-        self.ended = False
-        """Whether there will be nothing more: the terminal entry has been handed out, now or before."""
+        self._after = after
+        self._last: Entry | None = None
+        self._over = False
         self._redis_url = redis_url
         self._hub = hub
-        self._pages: Generator[Sequence[Entry]] | None = None
-        self._ready: deque[Entry] = deque()
+        self._pages: Generator[list[Entry]] | None = None
+        self._ready: list[Entry] | None = None
+        """What was read and not handed out, the next entry last: each is let go of when it is handed out."""
+
+    @property
+    def position(self) -> int:
+        """The seq of the last entry that was handed out."""
+        return self._after if self._last is None else self._last.seq
+
+    @property
+    def ended(self) -> bool:
+        """Whether there will be nothing more: the terminal entry has been handed out, now or before."""
+        return self._over or (self._last is not None and self._last.terminal)
 
     async def open(self) -> Sequence[Entry]:
         """Attach now and return what the log has, so that errors are known before anything is promised to anybody."""
@@ -54,31 +63,39 @@ class Subscription:
 
     async def page(self, within: float | None = None) -> Sequence[Entry]:
         """All entries that are there, at least one; none if the run has `ended`, after `within` seconds of silence or `close`."""
-        entries = tuple(self._ready) or await self._fetch(within)
-        self._ready.clear()
+        ready, self._ready = self._ready, None
+        entries = ready[::-1] if ready else await self._fetch(within)
         if entries:
-            self._handed_out(entries[-1])
+            self._last = entries[-1]
         return entries
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Entry:
-        if not self._ready:
-            self._ready.extend(await self._fetch(None))
-        return self._next(StopAsyncIteration)
+        ready = self._ready
+        if not ready:
+            ready = self._ready = list(reversed(await self._fetch(None)))
+            if not ready:
+                raise StopAsyncIteration
+        self._last = entry = ready.pop()
+        return entry
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Entry:
-        if not self._ready:
-            self._ready.extend(self._wait())
-        return self._next(StopIteration)
+        ready = self._ready
+        if not ready:
+            ready = self._ready = self._wait()
+            if not ready:
+                raise StopIteration
+        self._last = entry = ready.pop()
+        return entry
 
     def close(self) -> None:
         """Stop reading: a thread's connection is closed, a coroutine's reader leaves its hub."""
-        self._ready.clear()
+        self._ready = None
         pages, self._pages = self._pages, None
         if pages is not None:
             pages.close()
@@ -86,7 +103,7 @@ class Subscription:
 
     async def aclose(self) -> None:
         """Stop reading; the hub that was opened for this event loop is closed after its last reader."""
-        self._ready.clear()
+        self._ready = None
         hub = self._leave()
         if hub is not None:
             await hub.aclose()
@@ -118,33 +135,23 @@ class Subscription:
         reader = self._reader
         entries = await reader.page(within)
         if reader.ended:
-            self.ended = not entries
+            self._over = not entries
             await self.aclose()
         return entries
 
-    def _wait(self) -> Sequence[Entry]:
+    def _wait(self) -> list[Entry]:
         if self.ended:
-            return ()
+            return []
         if self._pages is None:
             settings = current()
             url = self._redis_url or settings.redis_url
             self._pages = listen(self.run_id, self.position, url, buffer=settings.reader_buffer)
-        entries = next(self._pages, ())
+        entries = next(self._pages, None) or []
         if not entries or entries[-1].terminal:
-            self.ended = not entries
+            self._over = not entries
             self.close()
+        entries.reverse()
         return entries
-
-    def _next(self, end: type[Exception]) -> Entry:
-        if not self._ready:
-            raise end
-        entry = self._ready.popleft()
-        self._handed_out(entry)
-        return entry
-
-    def _handed_out(self, entry: Entry) -> None:
-        self.position = entry.seq
-        self.ended = entry.terminal
 
     def _leave(self) -> Hub | None:
         reader, self._reader = self._reader, None

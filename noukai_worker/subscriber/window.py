@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from ..runs import Entry
 from ..runs.answers import Page
-from ..runs.operations import parse_entry
+from ..runs.entry import parse_entry, unread
 
 WINDOW_BYTES = 1 << 20
 PAGE_ENTRIES = 500
@@ -42,23 +42,6 @@ def seq_of(raw: bytes) -> int | None:
         return None
 
 
-class Live:
-    """An entry as it came over the channel, parsed when the first reader wants it, and then never again."""
-
-    __slots__ = ("_entry", "raw")
-
-    def __init__(self, raw: bytes) -> None:
-        self.raw = raw
-        self._entry: Entry | None = None
-
-    @property
-    def entry(self) -> Entry:
-        """The entry."""
-        if self._entry is None:
-            self._entry = parse_entry(self.raw)
-        return self._entry
-
-
 class Window:
     """The newest entries of one run: at most `entries` of them and `size` bytes of JSON."""
 
@@ -68,7 +51,7 @@ class Window:
         self._limit, self._size = entries, size
         self.newest = 0
         """The highest seq that is known to exist, here or in the log."""
-        self._entries: dict[int, Live] = {}
+        self._entries: dict[int, Entry] = {}
         self._first, self._last, self._bytes = 1, 0, 0
         self._given: Sequence[Entry] = ()
 
@@ -80,7 +63,7 @@ class Window:
         if seq > self._last and raw.find(_FAILED, 0, _HEAD) < 0:
             if seq > self._last + 1:
                 self._clear(seq - 1)
-            self._entries[seq] = Live(raw)
+            self._entries[seq] = unread(raw)
             self._last = seq
             self._bytes += len(raw)
             while len(self._entries) > self._limit or self._bytes > self._size:
@@ -103,7 +86,7 @@ class Window:
             return []
         given = self._given
         if not (given and given[0].seq == position + 1 and given[-1].seq == self._last):
-            self._given = given = tuple(self._entries[seq].entry for seq in range(position + 1, self._last + 1))
+            self._given = given = tuple(self._entries[seq] for seq in range(position + 1, self._last + 1))
         return given
 
     def forget(self, position: int) -> None:
@@ -164,7 +147,7 @@ class Cursor:
         self.unread = False
         self._window.know(page.last)
         if page.entries:
-            average = sum(len(entry.raw) for entry in page.entries) // len(page.entries)
+            average = sum([len(entry.raw) for entry in page.entries]) // len(page.entries)
             self.limit = max(1, min(PAGE_ENTRIES, PAGE_BYTES // max(1, average)))
         elif page.state.terminal:
             self.ended = True

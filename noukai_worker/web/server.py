@@ -15,7 +15,7 @@ from ..errors import InvalidRequest
 from ..settings import Settings, current
 from .app import create_app
 from .source import Source
-from .stream import STALLED_AFTER
+from .stream import STALLED_AFTER, Streaming
 
 # Uvicorn's, so that these lines look like its own.
 logger = logging.getLogger("uvicorn.error")
@@ -40,7 +40,7 @@ def serve(host: str = "127.0.0.1", port: int = 8000, settings: Settings | None =
     before = signal.signal(signal.SIGTERM, _leave) if threading.current_thread() is threading.main_thread() else None
     try:
         app = create_app(settings, open=settings.web_open)
-        config = uvicorn.Config(app, timeout_graceful_shutdown=_GRACE, server_header=False)
+        config = uvicorn.Config(Streaming(app), timeout_graceful_shutdown=_GRACE, server_header=False)
         logging.getLogger("uvicorn.access").addFilter(_without_tokens)
         _Server(config, app.state.source).run(sockets=[listener])
     except KeyboardInterrupt:

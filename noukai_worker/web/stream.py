@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import NoukaiWorkerError
 from ..subscriber import Hub, Subscription, sse
@@ -25,8 +25,27 @@ KEEP_ALIVE_EVERY = 15.0
 STALLED_AFTER = 30.0
 """Seconds that a client may take nothing before it is dropped; what it has got is its position to come back to."""
 
+_LATER = "noukai_worker.streams"
 _framer = sse.Framer()
 _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+
+
+class Streaming:
+    """Around an application: serves its streams when it is done, so that nothing of it is held, or passed through, meanwhile."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        given = tuple(scope)
+        later: list[EventStream] = []
+        scope[_LATER] = later
+        await self._app(scope, receive, send)
+        if later:
+            for name in scope.keys() - given:
+                del scope[name]
+            await later.pop().serve(scope, receive, send)
 
 
 class EventStream(Response):
@@ -42,10 +61,19 @@ class EventStream(Response):
         self._gone = self._stalled = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one client."""
+        """Serve one client, now or when the application is done with the request (`Streaming`)."""
+        later = scope.get(_LATER)
+        if later is None:
+            await self.serve(scope, receive, send)
+        else:
+            later.append(self)
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one client now."""
         async with self._subscription as subscription:
             try:
                 entries = await subscription.open()
+                piece = sse.frames(entries)
             except NoukaiWorkerError as error:
                 await refusals.response(error)(scope, receive, send)
                 return
@@ -59,7 +87,7 @@ class EventStream(Response):
             try:
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 # Clients of a server that restarts do not come back all at once.
-                await self._relay(send, stall, sse.retry(random.randint(1_000, 3_000)) + sse.frames(entries))  # noqa: S311
+                await self._relay(send, stall, sse.retry(random.randint(1_000, 3_000)) + piece)  # noqa: S311
             except asyncio.CancelledError:
                 if not self._stalled or task.uncancel():
                     raise
@@ -79,14 +107,13 @@ class EventStream(Response):
             if subscription.ended or self._gone:
                 break
             try:
-                entries = await subscription.page(KEEP_ALIVE_EVERY)
+                piece = _framer.frames(await subscription.page(KEEP_ALIVE_EVERY)) or sse.KEEP_ALIVE
             except NoukaiWorkerError as error:
                 if (
                     not self._hub.stopping
                 ):  # A server that stops just ends its streams: browsers come back with their position.
                     await send({"type": "http.response.body", "body": _said(error), "more_body": True})
                 break
-            piece = _framer.frames(entries) or sse.KEEP_ALIVE
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _drop(self, task: asyncio.Task[Any]) -> None:

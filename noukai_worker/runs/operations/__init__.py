@@ -4,11 +4,12 @@ No I/O happens here. `store.py` performs an operation on one connection, the str
 the same answers and raise the same errors.
 """
 
+from ..entry import parse_entry
 from .attempts import advance, claim, create, entry
 from .gates import Gate, admit, enter, look, pause, release, renew, room_of
 from .operation import Operation, T, chained
 from .orders import cancel, redrive, resume
-from .reading import dead, parse_entry, peek, read, recent, show, state
+from .reading import dead, peek, read, recent, show, state
 from .sweeping import due, overdue, shelve, turn, unsent
 from .telling import tell
 

@@ -12,7 +12,8 @@ from pydantic_core import from_json, to_json
 from ...errors import IdempotencyConflict, InvalidRequest, RunExpired
 from .. import keys
 from ..answers import Advanced, Claimed, Created, Fenced, Refused
-from ..model import Checkpoint, EntryType, Lease, Reply, State
+from ..entry import EntryType
+from ..model import Checkpoint, Lease, Reply, State
 from ..request import RunRequest
 from .operation import Operation, existing, ms, pairs, text, write_keys
 

@@ -6,23 +6,12 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from ...errors import EntriesTrimmed, EntryUnreadable, PositionAhead, RunNotFound
+from ...errors import EntriesTrimmed, PositionAhead, RunNotFound
 from .. import keys
 from ..answers import Page
-from ..model import Entry, RunView, State
+from ..entry import parse_entry, parse_page
+from ..model import RunView, State
 from .operation import Everywhere, Operation, existing, ms, newest, pairs, read_keys, text
-
-
-def parse_entry(raw: bytes | str) -> Entry:
-    """An entry from its JSON text (DESIGN 5). Raises EntryUnreadable."""
-    raw = raw.encode() if isinstance(raw, str) else raw
-    try:
-        fields = from_json(raw)
-        return Entry(
-            fields["run_id"], fields["seq"], fields["type"], fields["at"], fields["attempt"], fields["data"], raw=raw
-        )
-    except (ValueError, KeyError, TypeError):
-        raise EntryUnreadable(raw[:80].decode(errors="replace")) from None
 
 
 def show(run_id: str) -> Operation[RunView]:
@@ -83,7 +72,7 @@ def read(run_id: str, *, after: int, limit: int) -> Operation[Page]:
             raise PositionAhead(run_id, after, int(answer[1]))
         if word == "trimmed":
             raise EntriesTrimmed(run_id, after, int(answer[1]))
-        return Page(State(text(answer[1])), int(answer[2]), tuple(map(parse_entry, answer[3])))
+        return Page(State(text(answer[1])), int(answer[2]), parse_page(answer[3]))
 
     return Operation("read", read_keys(run_id), (after, limit), decode)
 
