@@ -27,7 +27,6 @@ def suit(runs: int) -> None:
     allow_files(runs + _FILES_BESIDES)
     # A thousand runs are a quarter of a million objects, and a search through them holds up every run. What is there before
     # the first run need never be searched again.
-    gc.collect()
     gc.freeze()
     search_rarely()
 
