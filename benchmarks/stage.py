@@ -62,7 +62,7 @@ class Stage:
     def listening(self, module: str, *arguments: object, port: int = PORT) -> Process:
         """A module of this package that says "ready" once it listens; raises RuntimeError with its words if it does not."""
         command = [sys.executable, "-m", f"benchmarks.{module}", "--port", str(port), *map(str, arguments)]
-        process = Process(command, self.folder / f"{module}.log")
+        process = Process(command, self.folder / f"{module}-{port}.log")
         self.start(process)
         # A line of its own: "address already in use" has the word, too.
         until(lambda: "ready" in process.output().splitlines() or not process.alive, f"{module} listens")
