@@ -1,8 +1,8 @@
 """Celery's Redis transport with less of redis-py in it: one client for a connection pool, one trip for many messages.
 
 kombu builds a client for each command, and travels three times for each message: to fetch it, to note that it was handed out,
-and to note that it was acknowledged. Here whoever fetches one takes those behind it along, and a worker's acknowledgements
-go together, before it waits for something new. Keys and values in Redis are kombu's, so workers, enqueuers and Flower with
+and to note that it was acknowledged. Here a worker that fetches one takes those behind it along, and its acknowledgements
+gather for a moment and go together. Keys and values in Redis are kombu's, so workers, enqueuers and Flower with
 either transport work together.
 """
 
@@ -99,11 +99,12 @@ class QoS(kombu.QoS):  # type: ignore[misc] # kombu has no types
         """
         self._done.append(delivery_tag)
         super(kombu.QoS, self).ack(delivery_tag)
-        if not self.channel.connection.in_its_loop:
+        transport = self.channel.connection
+        if transport is None or not transport.in_its_loop:  # None: the worker has connected anew meanwhile
             self.forget()
         elif not self._gathering:
             self._gathering = True
-            self.channel.connection.loop.call_later(_GATHER, self.forget)
+            transport.loop.call_later(_GATHER, self.forget)
 
     def forget(self) -> None:
         """Send the acknowledgements that have gathered; should that fail, they go with the next."""

@@ -259,3 +259,13 @@ def test_messages_that_go_together_are_one_command_for_each_list(redis_server: A
             assert [tuple(message.payload) for message in messages] == sent
             for message in messages:
                 message.ack()
+
+
+def test_a_message_may_be_acknowledged_when_its_channel_is_gone(redis_server: Any, client: Any, start: Any) -> None:
+    """As when a task ends after its worker has connected anew: the message is then twice, and this one is none's."""
+    put(redis_server.url, [0])
+    worker = start()
+    worker.until(lambda: len(worker.messages) >= 1)
+    worker.connection.release()
+    worker.messages[0].ack()
+    assert (client.exists("unacked"), client.llen("letters")) == (0, 1)
