@@ -11,7 +11,8 @@ from typing import Any
 from celery.app.utils import find_app
 from rich.text import Text
 
-from ..doctor import Finding, Severity, examine
+from ..doctor.finding import Finding, Severity
+from ..doctor.looking import examine
 from ..errors import InvalidRequest
 from ..settings import current
 from ..tasks import app as apps

@@ -1,16 +1,19 @@
-"""What Redis' answers to operations say, once they are read."""
+"""What Redis' answers to operations say, once they are read.
+
+Named tuples: a frozen dataclass takes eight times as long to declare, in each start of each process, and three times to make.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .entry import Entry
 from .model import Checkpoint, Failure, Lease, Reply, State
 from .request import RunRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Created:
+class Created(NamedTuple):
     """The answer to `create`. `new` is False if a run with this id and this request was there already."""
 
     run_id: str
@@ -20,8 +23,7 @@ class Created:
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """The answer to `claim` when the run is ours: the lease, what to do, and where to go on."""
 
     lease: Lease
@@ -39,30 +41,26 @@ class Claimed:
     """What the flow has waited for, if it is to go on with that."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """The answer to `claim` when it is not: somebody works on the run, it has ended, or it is not due."""
 
     state: State
 
 
-@dataclass(frozen=True, slots=True)
-class Advanced:
+class Advanced(NamedTuple):
     """The answer to `advance`: written, and the log's new last seq."""
 
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class Fenced:
+class Fenced(NamedTuple):
     """The answer to `advance` when the lease is no longer ours: nothing was written, stop working (law 4)."""
 
     state: State | None
     """What the run is now; None if it is gone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(NamedTuple):
     """Overdue run ids, the seconds until the next deadline (None if there is none), and whether to be patient (`overdue`)."""
 
     run_ids: tuple[str, ...]
@@ -70,8 +68,7 @@ class Due:
     patient: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Unsent:
+class Unsent(NamedTuple):
     """The answer to `overdue`, `resume` and `redrive`: a message must be sent (again)."""
 
     run_id: str
@@ -79,8 +76,7 @@ class Unsent:
     dispatch: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """The answer to `overdue` when the run has been ended instead."""
 
     run_id: str
@@ -90,8 +86,7 @@ class Ended:
     dispatch: str
 
 
-@dataclass(frozen=True, slots=True)
-class Cancelled:
+class Cancelled(NamedTuple):
     """The answer to `cancel`: the state that the run was in, and what Celery has to be told."""
 
     run_id: str
@@ -100,8 +95,7 @@ class Cancelled:
     dispatch: str
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(NamedTuple):
     """The answer to `admit`: whether an attempt may begin. If not, its run waits for its turn."""
 
     now: bool
@@ -113,8 +107,7 @@ class Admitted:
     """Somebody waits: who begins, or ends, is to call the next."""
 
 
-@dataclass(frozen=True, slots=True)
-class Released:
+class Released(NamedTuple):
     """The answer to `release`: the runs whose turn it is, and the seconds until there is something to do again (None: never)."""
 
     run_ids: tuple[str, ...]
@@ -139,8 +132,7 @@ class GateView:
     """Runs that were called and are on their way to a worker: kind of worker → number."""
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """A stretch of a log. `last` is the log's last seq at that moment, `state` the run's."""
 
     state: State

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic_core import to_json
 
@@ -13,24 +12,21 @@ from .entry import EntryType
 from .model import Failure, Lease, Reply, State
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(NamedTuple):
     """The flow's output."""
 
     result: Any
     execution_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """The run has failed for good. Not `settled`: its paid call may have been carried out all the same."""
 
     failure: Failure
     settled: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Retrying:
+class Retrying(NamedTuple):
     """Another attempt is due after `delay` seconds."""
 
     failure: Failure
@@ -38,8 +34,7 @@ class Retrying:
     settled: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Paused:
+class Paused(NamedTuple):
     """The flow waits for tool results: nobody holds the run for at most `wait` seconds."""
 
     continuation: dict[str, Any]
@@ -59,8 +54,7 @@ def waiting_for(
     }
 
 
-@dataclass(frozen=True, slots=True)
-class GivenBack:
+class GivenBack(NamedTuple):
     """The worker stops: another one is to go on at once; the attempt does not count."""
 
     settled: bool = True
@@ -70,8 +64,7 @@ Outcome = Completed | Failed | Retrying | Paused | GivenBack
 Write = operations.Operation[answers.Advanced | answers.Fenced]
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(NamedTuple):
     """What a batch of events adds to a run: entries (JSON texts of type and data) and the checkpoint after them."""
 
     entries: Sequence[tuple[bytes, bytes]] = ()

@@ -7,8 +7,7 @@ import secrets
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from celery import Celery, states
 from celery.app.task import Context
@@ -37,8 +36,7 @@ _LONGEST_KEY = 255
 _RETRIED = {"retry": True, "retry_policy": {"max_retries": 2, "interval_start": 0.0, "interval_step": 0.2}}
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(NamedTuple):
     """A run that is to be recorded and sent."""
 
     run_id: str

@@ -7,7 +7,7 @@ only be repeated if the service did not take it up (DESIGN 2, law 6).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from celery.exceptions import SoftTimeLimitExceeded
 
@@ -22,24 +22,21 @@ _NOT_IMPLEMENTED = 501
 _HOPELESS_CODES = frozenset({"BYOK_KEY_REJECTED", "CREDITS_EXHAUSTED"})
 
 
-@dataclass(frozen=True, slots=True)
-class Again:
+class Again(NamedTuple):
     """Worth another attempt. `floor` is the pause in seconds that the service asked for (Retry-After)."""
 
     failure: Failure
     floor: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Hopeless:
+class Hopeless(NamedTuple):
     """Another attempt would end the same way. Not `settled`: the paid call may have been carried out all the same."""
 
     failure: Failure
     settled: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(NamedTuple):
     """A paid call may or may not have been carried out: the next attempt asks the service (`reconcile`)."""
 
     failure: Failure

@@ -85,7 +85,10 @@ OTHER_ROOMS = (
     [
         ("from noukai_worker import enqueue; noukai_worker.celery_app", (*SENDING, "rich", "noukai_worker.web")),
         ("from noukai_worker import execute_flow; execute_flow.name", (*SENDING, *OTHER_ROOMS)),
-        ("noukai_worker.celery_app; import noukai_worker.doctor.step", (*SENDING, *OTHER_ROOMS)),
+        (
+            "noukai_worker.celery_app; import noukai_worker.doctor.step",
+            (*SENDING, *OTHER_ROOMS, "noukai_worker.doctor.looking"),
+        ),
         ("import noukai_worker.cli.app", (*SENDING, *OTHER_ROOMS, "celery")),
         ("from noukai_worker.__main__ import main; assert main(['worker']) == 1", (*SENDING, *OTHER_ROOMS)),
         ("from noukai_worker.__main__ import main; assert main(['stream']) == 1", (*SENDING, *OTHER_ROOMS)),

@@ -12,10 +12,11 @@ from types import SimpleNamespace
 import fakeredis
 import pytest
 from celery import Celery
+from celery.signals import worker_ready
 from celery.utils.imports import symbol_by_name
 from kombu import Queue
 
-from noukai_worker.doctor import apps, brokers, gathering, probe, servers, step
+from noukai_worker.doctor import apps, brokers, gathering, looking, probe, servers, step
 from noukai_worker.doctor.facts import Server, Worker
 from noukai_worker.pool import TaskPool
 from noukai_worker.settings import Settings, adopt
@@ -113,35 +114,53 @@ def test_celery_finds_the_step_by_its_name() -> None:
         assert ours.EXAMINING in app.steps["worker"]
 
 
-def test_a_start_does_not_wait_for_the_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_is_looked_at_when_it_is_ready_and_does_not_wait_for_that(monkeypatch: pytest.MonkeyPatch) -> None:
     looks, may_end, ended = threading.Event(), threading.Event(), threading.Event()
 
     def slow(*_: object) -> None:
         looks.set()
-        may_end.wait(5)
+        may_end.wait(10)
         ended.set()
 
-    monkeypatch.setattr(step, "_look", slow)
+    monkeypatch.setattr(step, "_GRACE", 0.0)
+    monkeypatch.setattr(looking, "report", slow)
+    examining = step.Examining(SimpleNamespace())
+    examining.start(SimpleNamespace())
+    assert not looks.is_set()
+    worker_ready.send(sender=None)
+    assert looks.wait(10)
+    assert not ended.is_set()
+    may_end.set()
+    assert ended.wait(10)
+
+
+def test_a_worker_that_does_not_get_ready_is_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = threading.Event()
+    monkeypatch.setattr(step, "_PATIENCE", 0.0)
+    monkeypatch.setattr(step, "_GRACE", 0.0)
+    monkeypatch.setattr(looking, "report", lambda *_: looks.set())
+    step.Examining(SimpleNamespace()).start(SimpleNamespace())
+    assert looks.wait(10)
+
+
+def test_a_worker_sees_its_own_pool_and_queues() -> None:
     queues = SimpleNamespace(consume_from={"noukai.stream": None})
     worker = SimpleNamespace(
         pool=TaskPool(7), concurrency=7, hostname="stream@a", prefetch_multiplier=1,
         app=SimpleNamespace(amqp=SimpleNamespace(queues=queues)),
     )  # fmt: skip
-    assert step._itself(worker) == Worker(
+    assert looking._itself(worker) == Worker(
         "stream@a", "noukai_worker.pool.taskpool:TaskPool", True, True, ("noukai.stream",), 7, 7
     )
-    step.Examining(worker).start(worker)
-    assert not ended.is_set()
-    assert looks.wait(10)
-    may_end.set()
-    assert ended.wait(10)
 
 
 def test_a_doctor_that_fails_is_a_line_in_the_log(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(gathering, "of_worker", lambda *_: 1 / 0)
-    step._look(SimpleNamespace(), Settings(), SimpleNamespace())  # type: ignore[arg-type]
+    monkeypatch.setattr(looking, "report", lambda *_: 1 / 0)
+    monkeypatch.setattr(step, "_PATIENCE", 0.0)
+    monkeypatch.setattr(step, "_GRACE", 0.0)
+    step.Examining(SimpleNamespace())._look(SimpleNamespace(), Settings())
     (record,) = caplog.records
     assert (record.levelno, record.getMessage()) == (
         logging.ERROR,
