@@ -170,7 +170,7 @@ class AsyncCluster:
     async def _visit(self, node: Node, calls: Sequence[Call], party: list[int], answers: list[Any]) -> None:
         if node not in self._trips:
             pool = connections.async_pool(self._url, node, max_connections=_CONNECTIONS, socket_timeout=None)
-            self._trips[node] = Trips(pool, self._answer_within)
+            self._trips[node] = Trips(pool, _CONNECTIONS, self._answer_within)
         try:
             told = await self._trips[node].make([calls[n] for n in party])
         except FAILURES as error:

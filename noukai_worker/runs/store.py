@@ -114,13 +114,9 @@ class AsyncRunStore:
         if parsed.kind is Kind.CLUSTER:
             self._cluster = AsyncCluster(parsed, answer_within)
         else:
-            limits: dict[str, Any] = {
-                "max_connections": _CONNECTIONS,
-                "timeout": answer_within,
-                "socket_timeout": None,
-            }  # a trip has one
+            limits: dict[str, Any] = {"max_connections": _CONNECTIONS, "socket_timeout": None}  # a trip has one
             pool = client.connection_pool if client else connections.async_pool(parsed, **limits)
-            self._server = Trips(pool, answer_within)
+            self._server = Trips(pool, _CONNECTIONS, answer_within)
 
     async def perform(self, operation: Operation[T]) -> T:
         """Carry out one operation. Raises StoreUnavailable, and what the operation raises."""

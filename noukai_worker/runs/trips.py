@@ -105,11 +105,13 @@ class ThreadTrips:
 
 
 class Trips:
-    """For an event loop, over the connections of a pool; each trip may take `answer_within` seconds as long as nothing comes."""
+    """The same for an event loop; a trip may take `answer_within` seconds as long as nothing comes."""
 
-    def __init__(self, pool: Any, answer_within: float) -> None:
+    def __init__(self, pool: Any, most: int, answer_within: float) -> None:
         self._pool = pool
-        self._answer_within = answer_within
+        self._room = asyncio.Semaphore(most)
+        self._free: list[AbstractConnection] = []
+        self._patience = _Patience(answer_within)
 
     async def make(self, calls: Sequence[Call]) -> list[Any]:
         """Make all calls; answers as Redis gives them, scripts' errors among them. Raises redis-py's errors and OSError."""
@@ -123,27 +125,85 @@ class Trips:
             return answers
 
     async def _trip(self, packed: Sequence[bytes]) -> list[Any]:
-        clock = asyncio.get_running_loop().time
-        async with asyncio.timeout(self._answer_within) as limit:
-            connection = await self._pool.get_connection()
+        async with asyncio.timeout(None) as limit:
+            self._patience.begin(limit)
             try:
-                await connection.send_packed_command(b"".join(packed))
-                answers = []
-                for _ in packed:
-                    answers.append(await _answer(connection))
-                    if len(answers) % _PROGRESS == 0:  # what moves on is not a server that hangs
-                        limit.reschedule(clock() + self._answer_within)
-                return answers
-            except BaseException:
-                # Somebody else would read our answers.
-                await connection.disconnect(nowait=True)
-                raise
+                async with self._room:
+                    return await self._over_a_connection(packed, limit)
             finally:
-                await self._pool.release(connection)
+                self._patience.end(limit)
+
+    async def _over_a_connection(self, packed: Sequence[bytes], limit: asyncio.Timeout) -> list[Any]:
+        connection = self._free.pop() if self._free else await self._pool.get_connection()
+        try:
+            try:
+                answers = await self._ask(connection, packed, limit)
+            except (RedisConnectionError, OSError):
+                # It may have been closed while it was idle. All calls may be repeated; perhaps to another primary.
+                await connection.disconnect(nowait=True)
+                await connection.connect()
+                answers = await self._ask(connection, packed, limit)
+        except BaseException:
+            # Somebody else would read our answers.
+            await connection.disconnect(nowait=True)
+            await self._pool.release(connection)
+            raise
+        self._free.append(connection)
+        return answers
+
+    async def _ask(self, connection: AbstractConnection, packed: Sequence[bytes], limit: asyncio.Timeout) -> list[Any]:
+        await connection.send_packed_command(b"".join(packed))
+        answers = []
+        for _ in packed:
+            answers.append(await _answer(connection))
+            if len(answers) % _PROGRESS == 0:  # what moves on is not a server that hangs
+                self._patience.begin(limit)
+        return answers
 
     async def aclose(self) -> None:
         """Close the connections."""
+        self._patience.close()
         await self._pool.disconnect()
+
+
+class _Patience:
+    """Ends what has heard nothing for `seconds`, with one timer for all.
+
+    `asyncio.timeout()` sets one for each, and an event loop with thousands of cancelled timers stands still to clear them out.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._heard: dict[asyncio.Timeout, float] = {}
+        """When each began or heard something, the longest ago first."""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, limit: asyncio.Timeout) -> None:
+        """Begin to wait, or begin anew."""
+        loop = asyncio.get_running_loop()
+        self._heard.pop(limit, None)
+        self._heard[limit] = loop.time()
+        if self._timer is None:
+            self._timer = loop.call_later(self._seconds, self._look, loop)
+
+    def end(self, limit: asyncio.Timeout) -> None:
+        """It has heard all."""
+        self._heard.pop(limit, None)
+
+    def close(self) -> None:
+        """Watch no longer."""
+        if self._timer:
+            self._timer.cancel()
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        now = loop.time()
+        for limit, heard in list(self._heard.items()):
+            if now < heard + self._seconds:
+                self._timer = loop.call_at(heard + self._seconds, self._look, loop)
+                return
+            del self._heard[limit]
+            limit.reschedule(now)
 
 
 def _packed(call: Call) -> bytes:

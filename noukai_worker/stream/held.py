@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from itertools import takewhile
+from typing import Any, TypeAlias, TypeVar
 
 from ..runs import Lease, State, outcome
 from ..runs.answers import Fenced
@@ -13,6 +15,8 @@ from .writer import Writer
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
+
+Order: TypeAlias = "OrderedDict[HeldRun, None]"
 
 
 class LeaseLost(Exception):
@@ -24,9 +28,12 @@ class LeaseLost(Exception):
 
 
 class HeldRun:
-    """The right to write to one run. Writes go one after another, and to their end; each extends the lease by `extend` seconds."""
+    """The right to write to one run. Writes go one after another, and to their end; each extends the lease by `extend` seconds.
 
-    def __init__(self, writer: Writer, lease: Lease, *, extend: float, pickup: float) -> None:
+    With each write it becomes the last of `order`, if it is there.
+    """
+
+    def __init__(self, writer: Writer, lease: Lease, *, extend: float, pickup: float, order: Order) -> None:
         self.lease = lease
         self.ended: outcome.Outcome | None = None
         """How the attempt ended, once that is written."""
@@ -36,6 +43,7 @@ class HeldRun:
         self._position = lease.position
         self._extend = extend
         self._pickup = pickup
+        self._order = order
         self._turn = asyncio.Lock()
         self._clock = asyncio.get_running_loop().time
         self._touched = self._clock()
@@ -111,14 +119,18 @@ class HeldRun:
                 raise
             raise interruption from None
 
+    def old(self, now: float) -> bool:
+        """Whether, at that moment of the loop's clock, a third of the lease is used up."""
+        return now - self._touched >= self._extend / 3
+
     @property
-    def fading(self) -> bool:
-        """Whether a third of the lease is used up and nobody is writing."""
-        return not (self.ended or self._turn.locked() or self._clock() - self._touched < self._extend / 3)
+    def busy(self) -> bool:
+        """Whether it is being written to, or has ended: then its lease needs no renewal."""
+        return self.ended is not None or self._turn.locked()
 
     async def renew(self) -> None:
         """Extend the lease if it is fading; stop the work if it is lost."""
-        if not self.fading:
+        if self.busy or not self.old(self._clock()):
             return
         try:
             await self.append(outcome.NOTHING)
@@ -146,6 +158,8 @@ class HeldRun:
             raise self._lost
         self._position = answer.position
         self._touched = self._clock()
+        if self in self._order:
+            self._order.move_to_end(self)
         return interruption
 
 
@@ -154,20 +168,21 @@ class Holdings:
 
     def __init__(self, writer: Writer, *, lease: float, pickup: float) -> None:
         self._writer, self._lease, self._pickup = writer, lease, pickup
-        self._held: set[HeldRun] = set()
+        self._held: Order = OrderedDict()
+        """Who has not written for longest comes first."""
         self._rounds: asyncio.Task[None] | None = None
 
     def hold(self, lease: Lease) -> HeldRun:
         """Begin to keep a claimed run alive."""
-        run = HeldRun(self._writer, lease, extend=self._lease, pickup=self._pickup)
-        self._held.add(run)
+        run = HeldRun(self._writer, lease, extend=self._lease, pickup=self._pickup, order=self._held)
+        self._held[run] = None
         if self._rounds is None:
-            self._rounds = asyncio.create_task(self._renew(), name="noukai-leases")
+            self._rounds = asyncio.create_task(self._go_round(), name="noukai-leases")
         return run
 
     def release(self, run: HeldRun) -> None:
         """Stop keeping it alive."""
-        self._held.discard(run)
+        self._held.pop(run, None)
 
     async def aclose(self) -> None:
         """Stop renewing; leases still held run out by themselves."""
@@ -175,12 +190,17 @@ class Holdings:
             self._rounds.cancel()
             await asyncio.wait([self._rounds])
 
-    async def _renew(self) -> None:
+    async def _go_round(self) -> None:
         while True:
             await asyncio.sleep(self._lease / 6)
-            # A task for each of thousands of runs would hold up the loop; those that have just written need none.
-            fading = [run for run in self._held if run.fading]
-            answers = await asyncio.gather(*(run.renew() for run in fading), return_exceptions=True)
-            for answer in answers:
-                if isinstance(answer, Exception):
-                    logger.error("a lease could not be renewed", exc_info=answer)
+            await self.renew()
+
+    async def renew(self) -> None:
+        """One round: extend the leases that are fading."""
+        # Not even a look at each: the memory of thousands of runs comes slowly, and meanwhile all of them wait.
+        now = asyncio.get_running_loop().time()
+        fading = [run for run in takewhile(lambda run: run.old(now), self._held) if not run.busy]
+        answers = await asyncio.gather(*(run.renew() for run in fading), return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                logger.error("a lease could not be renewed", exc_info=answer)

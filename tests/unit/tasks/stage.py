@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import SimpleNamespace
@@ -80,7 +81,7 @@ class Stage:
     async def _follow(self, claimed: Claimed) -> outcome.Outcome:
         client = self.script.async_client()
         engine: Any = SimpleNamespace(client=lambda _: (self.opening(), client)[1])
-        run = HeldRun(Writer(_Trips(self.client)), claimed.lease, extend=self.lease, pickup=10)  # type: ignore[arg-type]
+        run = HeldRun(Writer(_Trips(self.client)), claimed.lease, extend=self.lease, pickup=10, order=OrderedDict())  # type: ignore[arg-type]
         async with client:
             return await attempt._work(job.job_flow, engine, claimed, run, partial(job._follow, job.job_flow))
 
